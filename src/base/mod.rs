@@ -1,0 +1,9 @@
+//! Leaves that everything else may use: clocks, ids, globs, back-off, bounded blocking work, control requests.
+
+pub mod alarm;
+pub mod backoff;
+pub mod blocking;
+pub mod clock;
+pub mod control;
+pub mod glob;
+pub mod id;

@@ -1,0 +1,8 @@
+//! `/api/v3/log`.
+
+use crate::http::{Answer, Context, Error, Request};
+
+pub(crate) async fn get(ctx: &Context, req: Request) -> Answer {
+    let _ = (ctx, req);
+    Err(Error::not_found())
+}

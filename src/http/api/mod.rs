@@ -1,0 +1,11 @@
+//! One file per Core v3 resource, its wire types inside.
+
+pub(crate) mod about;
+pub(crate) mod config;
+pub(crate) mod fs;
+pub(crate) mod log;
+pub(crate) mod login;
+pub(crate) mod metadata;
+pub(crate) mod process;
+pub(crate) mod skills;
+pub(crate) mod widget;

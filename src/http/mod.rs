@@ -1,0 +1,30 @@
+//! The edge that people and players speak to: hyper on the one thread, our own routes, Core's v3 API.
+//!
+//! socket → `server` → `route` → `auth` → `api/*` or `files` → response layers (CORS, gzip). Only `error` knows
+//! which status a failure has.
+
+pub mod api;
+pub mod error;
+pub(crate) mod files;
+pub mod request;
+pub mod response;
+
+use std::rc::Rc;
+
+pub use error::Error;
+pub use request::Request;
+pub use response::{Answer, Response};
+
+use crate::base::alarm::Alarms;
+use crate::base::control;
+use crate::storage;
+
+/// What handlers work with: handles only. (More members follow: config, log ring, supervisor, skills.)
+pub struct Context {
+    pub alarms: Alarms,
+    pub control: control::Sender,
+    pub storage: storage::Handle,
+}
+
+/// Shared by all connections.
+pub type Shared = Rc<Context>;

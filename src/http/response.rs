@@ -1,0 +1,42 @@
+//! Answers that handlers return.
+
+use bytes::Bytes;
+use http::{StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use serde::Serialize;
+
+use super::Error;
+
+/// A body that may stream; an error while streaming closes the connection.
+pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+/// What goes back to hyper.
+pub type Response = http::Response<Body>;
+/// What every handler returns.
+pub type Answer = Result<Response, Error>;
+
+/// A body that is complete.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// 200 with compact JSON and a trailing newline. The layer above indents it when the query has `pretty`.
+pub fn json(value: &impl Serialize) -> Answer {
+    let mut bytes = serde_json::to_vec(value).map_err(|e| Error::internal(&e))?;
+    bytes.push(b'\n');
+    let mut response = Response::new(full(bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// 200 with the JSON string `"OK"`.
+pub fn ok() -> Answer {
+    json(&"OK")
+}
+
+/// An empty body.
+pub fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}

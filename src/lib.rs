@@ -1,0 +1,21 @@
+//! The module list of Rill, from the edge down to the leaves; ARCHITECTURE.md is the map.
+
+pub mod app;
+// edge
+pub mod http;
+// services
+pub mod supervisor;
+// resources
+pub mod skills;
+pub mod storage;
+pub mod store;
+// domain
+pub mod auth;
+pub mod ffmpeg;
+pub mod memfs;
+pub mod process;
+// base
+pub mod base;
+pub mod config;
+pub mod log;
+pub mod sys;

@@ -1,0 +1,3 @@
+//! argv → config → app → exit code.
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! The only `unsafe`, and the operating system's randomness.
+#![allow(unsafe_code)]
+
+/// `N` bytes from the OS generator.
+pub fn entropy<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the kernel's generator is up before any service starts");
+    bytes
+}
