@@ -4,10 +4,12 @@
 //! which status a failure has.
 
 pub mod api;
+pub mod body;
 pub mod error;
 pub(crate) mod files;
 pub mod request;
 pub mod response;
+pub(crate) mod route;
 
 use std::rc::Rc;
 
