@@ -1,15 +1,16 @@
 //! Answers that handlers return.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::{StatusCode, header};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 
 use super::Error;
 
-/// A body that may stream; an error while streaming closes the connection.
-pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+/// A body that may stream; an error while streaming closes the connection. Not `Send`: it may hold handles.
+pub type Body = Pin<Box<dyn http_body::Body<Data = Bytes, Error = std::io::Error>>>;
 /// What goes back to hyper.
 pub type Response = http::Response<Body>;
 /// What every handler returns.
@@ -17,7 +18,7 @@ pub type Answer = Result<Response, Error>;
 
 /// A body that is complete.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Box::pin(Full::new(bytes.into()).map_err(|never| match never {}))
 }
 
 /// 200 with compact JSON and a trailing newline. The layer above indents it when the query has `pretty`.
