@@ -1,8 +1,10 @@
 //! One supervised process as pure values: its definition, its state machine, its limits and its report.
 
 pub mod config;
+pub mod report;
 
 pub use config::{CleanupRule, Io, Limits, ProcessConfig};
+pub use report::{Report, ReportView};
 
 /// Wanted state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

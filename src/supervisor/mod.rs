@@ -13,6 +13,88 @@ use serde_json::Value;
 use crate::ffmpeg::Progress;
 use crate::process::{Order, ProcessConfig, State};
 
+pub use crate::process::ReportView;
+
+/// Requests waiting for the event loop; beyond it callers wait in line.
+pub const REQUEST_QUEUE: usize = 64;
+/// Definitions kept at once; beyond it `Error::Full`.
+pub const PROCESSES: usize = 1000;
+
+/// What became of one `Change`.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Add, Update: the definition as stored.
+    Stored(Rc<ProcessConfig>),
+    /// Delete, Command, Metadata.
+    Done,
+}
+
+/// Why a list of changes was refused; nothing of it has happened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("unknown process")]
+    UnknownProcess(String),
+    #[error("process already exists")]
+    Exists(String),
+    /// The definition breaks a rule; the text says which value and why.
+    #[error("{0}")]
+    Invalid(String),
+    /// Start or restart of a process whose stored definition does not resolve.
+    #[error("invalid process definition")]
+    InvalidDefinition(String),
+    /// `ffmpeg.max_processes`.
+    #[error("max. number of running processes ({0}) reached")]
+    Limit(usize),
+    #[error("at most {PROCESSES} processes can be defined")]
+    Full,
+    /// Another change came between reading the definition and this update of it.
+    #[error("the process '{0}' was changed meanwhile")]
+    Changed(String),
+    #[error("a metadata key must not be empty")]
+    EmptyKey,
+    /// The change could not be made durable.
+    #[error("the change can't be stored: {0}")]
+    Store(String),
+    #[error("the supervisor is shutting down")]
+    Stopped,
+}
+
+/// Cheap handle to the supervisor.
+#[derive(Clone)]
+pub struct Handle {}
+
+impl Handle {
+    /// Makes all of `changes` or none. Answers once they are durable and every child that had to end has ended.
+    ///
+    /// # Errors
+    /// The first change that is refused; `Store` when the commit failed.
+    pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, Error> {
+        let _ = changes;
+        todo!()
+    }
+
+    /// The process `id`.
+    pub fn get(&self, id: &str) -> Option<ProcessView> {
+        let _ = id;
+        todo!()
+    }
+
+    /// All processes in order of creation.
+    pub fn list(&self) -> Vec<ProcessView> {
+        todo!()
+    }
+
+    /// Global metadata; `None` once its last key was removed.
+    pub fn metadata(&self) -> Option<BTreeMap<String, Value>> {
+        todo!()
+    }
+
+    /// Stops all children in parallel, orders kept; answers when they are gone. Later changes get `Error::Stopped`.
+    pub async fn shutdown(&self) {
+        todo!()
+    }
+}
+
 /// One change of the table. `Handle::apply` takes a list, all or none.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -59,7 +141,8 @@ pub struct ProcessView {
     /// `None`: the definition does not resolve (an invalid process); `invalid` says why.
     pub state: Option<StateView>,
     pub invalid: Option<String>,
-    pub report: Option<ReportView>,
+    /// Shared with later views until the next line arrives.
+    pub report: Option<Rc<ReportView>>,
     pub metadata: Option<BTreeMap<String, Value>>,
 }
 
@@ -76,15 +159,4 @@ pub struct StateView {
     pub memory_bytes: u64,
     pub cpu_percent: f64,
     pub command: Rc<Vec<String>>,
-}
-
-/// `contract/http-api.md` §6.8.
-#[derive(Clone, Debug, Default)]
-pub struct ReportView {
-    pub created_at: i64,
-    pub prelude: Vec<String>,
-    /// Unix seconds and line.
-    pub log: Vec<(i64, String)>,
-    /// Finished runs, oldest first; their own `history` is empty.
-    pub history: Vec<ReportView>,
 }
