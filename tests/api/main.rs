@@ -1,0 +1,6 @@
+//! The daemon from outside: recorded exchanges of the reference, and our own tests of what golden files do not say.
+//!
+//! Each test starts the real binary with a work directory and ports of its own and talks to it over loopback.
+
+mod golden;
+mod harness;
