@@ -1,0 +1,1 @@
+//! What the reference recorded against what we read.
