@@ -44,7 +44,7 @@ pub struct CleanupRule {
 }
 
 /// Core's soft limits; 0 means off.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
     /// Percent of all available CPUs.
     pub cpu_percent: f64,

@@ -1,6 +1,8 @@
 //! One supervised process as pure values: its definition, its state machine, its limits and its report.
 
 pub mod config;
+pub mod limits;
+pub mod machine;
 pub mod report;
 
 pub use config::{CleanupRule, Io, Limits, ProcessConfig};
