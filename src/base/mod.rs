@@ -7,3 +7,4 @@ pub mod clock;
 pub mod control;
 pub mod glob;
 pub mod id;
+pub mod path;
