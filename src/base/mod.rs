@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod blocking;
 pub mod clock;
 pub mod control;
+pub mod error;
 pub mod glob;
 pub mod id;
 pub mod path;

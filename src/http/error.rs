@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 
+pub use crate::base::error::chain;
+
 /// Core's error shape: `{"code","message","details"}` (`contract/http-api.md` §2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -34,16 +36,4 @@ impl Error {
     pub fn internal(error: &dyn std::error::Error) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", [chain(error)])
     }
-}
-
-/// The error and its sources, joined by `: `.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
