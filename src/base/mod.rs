@@ -9,3 +9,4 @@ pub mod error;
 pub mod glob;
 pub mod id;
 pub mod path;
+pub mod re2;

@@ -4,6 +4,7 @@
 //! `Parser::progress_bytes`; `Parser::progress` answers at any time. A probe: stderr → `LineSplitter` → `Probe`.
 //! No IO, no clock, no timers, nothing compiled per line.
 
+pub mod access;
 pub mod args;
 mod jsonstats;
 pub mod lines;

@@ -3,6 +3,8 @@
 //! `Handle` → bounded command queue → one event loop → store commit, then the pure machines. Reads go to a shared
 //! table without waiting. A change is answered after its commit is durable; concurrent changes share a commit.
 
+mod address;
+mod placeholder;
 pub mod resolve;
 
 use std::collections::BTreeMap;

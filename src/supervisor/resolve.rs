@@ -3,10 +3,18 @@
 //! definition → placeholders → references → address validation → playout options → arguments. Pure: other processes,
 //! the file system's links and ports in use are arguments. Validation never rewrites what is executed (Q2).
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, FfmpegAccess};
+use super::address::Judge;
+use super::placeholder::{Place, Templates, UnknownFileSystem, Values};
+use crate::config::Config;
+use crate::ffmpeg::access::{Access, InvalidExpression};
 use crate::process::{CleanupRule, Io, ProcessConfig};
+
+/// The option that tells a playout input its control port.
+const PLAYOUT_OPTION: &str = "-playout_httpport";
 
 /// Why a definition cannot run: the text for `details[]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,17 +44,24 @@ pub type RealPath = Box<dyn Fn(&Path) -> PathBuf>;
 
 /// What of the configuration and the box matters to resolution. Made once per configuration.
 pub struct ResolveEnv {
-    _todo: (),
+    templates: Templates,
+    judge: Judge,
+    playout: Option<RangeInclusive<u16>>,
 }
 
 impl ResolveEnv {
     /// `cwd` is the daemon's working directory, absolute.
     ///
     /// # Errors
-    /// An access expression that does not compile.
-    pub fn new(config: &Config, cwd: PathBuf, real: RealPath) -> Result<Self, Invalid> {
-        let _ = (config, cwd, real, FfmpegAccess::default());
-        Ok(Self { _todo: () })
+    /// Every access expression that does not compile.
+    pub fn new(config: &Config, cwd: PathBuf, real: RealPath) -> Result<Self, Vec<InvalidExpression>> {
+        let access = Access::new(&config.ffmpeg.access)?;
+        let playout = &config.playout;
+        Ok(Self {
+            templates: Templates::new(config),
+            judge: Judge { access, disk: config.storage.disk.dir.clone(), cwd, real },
+            playout: playout.enable.then_some(playout.min_port..=playout.max_port),
+        })
     }
 }
 
@@ -59,8 +74,20 @@ pub fn resolve(
     others: &dyn Fn(&str) -> Option<ResolvedOutputs>,
     env: &ResolveEnv,
 ) -> Result<Resolved, Invalid> {
-    let _ = (config, others, env);
-    todo!()
+    if config.id.trim().is_empty() {
+        return Err(Invalid("an empty ID is not allowed".to_owned()));
+    }
+    let mut resolved = expand(config, &env.templates)?;
+    for input in &mut resolved.inputs {
+        match follow(&input.address, &config.id, others) {
+            Ok(address) => input.address = address,
+            Err(why) => return Err(Invalid(format!("reference error for '#{}:{}': {why}", config.id, input.id))),
+        }
+    }
+    validate(&config.id, &resolved, &env.judge)?;
+    resolved.inputs.iter_mut().filter(|i| is_playout(i)).for_each(remove_playout_option);
+    resolved.command = command(&resolved);
+    Ok(resolved)
 }
 
 /// Gives each playout input the lowest free port and rebuilds the command; nothing happens without playout.
@@ -69,6 +96,147 @@ pub fn resolve(
 /// # Errors
 /// The range is used up.
 pub fn assign_ports(resolved: &mut Resolved, taken: &dyn Fn(u16) -> bool, env: &ResolveEnv) -> Result<(), Invalid> {
-    let _ = (resolved, taken, env);
+    let Some(range) = &env.playout else { return Ok(()) };
+    let mut free = range.clone().filter(|&port| !taken(port));
+    for input in resolved.inputs.iter_mut().filter(|i| is_playout(i)) {
+        let Some(port) = free.next() else {
+            let (min, max) = (range.start(), range.end());
+            return Err(Invalid(format!("no more ports available from range [{min},{max}]")));
+        };
+        remove_playout_option(input);
+        input.options.extend([PLAYOUT_OPTION.to_owned(), port.to_string()]);
+        resolved.ports.push((input.id.clone(), port));
+    }
+    resolved.command = command(resolved);
     Ok(())
+}
+
+/// `options… (input.options… -i address)… (output.options… address)…` (§3).
+fn command(resolved: &Resolved) -> Vec<String> {
+    let mut args = resolved.options.clone();
+    for input in &resolved.inputs {
+        args.extend_from_slice(&input.options);
+        args.extend(["-i".to_owned(), input.address.clone()]);
+    }
+    for output in &resolved.outputs {
+        args.extend_from_slice(&output.options);
+        args.push(output.address.clone());
+    }
+    args
+}
+
+/// Replaces the placeholders of every field, ids first since the other fields may name them (§5.2).
+fn expand(config: &ProcessConfig, templates: &Templates) -> Result<Resolved, Invalid> {
+    let values = Values { process: &config.id, reference: &config.reference, io: "" };
+    let fault =
+        |place: String, why: UnknownFileSystem| Invalid(format!("{place} of the process '{}': {why}", config.id));
+    let all = |texts: &[String], place: Place, values: Values<'_>| -> Result<Vec<String>, UnknownFileSystem> {
+        texts.iter().map(|text| templates.expand(text, place, values)).collect()
+    };
+    let io = |io: &Io, [address, option]: [Place; 2]| -> Result<Io, UnknownFileSystem> {
+        let id = templates.expand(&io.id, Place::Id, values)?;
+        let values = Values { io: &id, ..values };
+        let mut cleanup = io.cleanup.clone();
+        for rule in &mut cleanup {
+            rule.pattern = templates.expand(&rule.pattern, Place::Pattern, values)?;
+        }
+        let address = templates.expand(&io.address, address, values)?;
+        Ok(Io { options: all(&io.options, option, values)?, address, cleanup, id })
+    };
+    let mut resolved = Resolved {
+        options: all(&config.options, Place::GlobalOption, values).map_err(|e| fault("the options".to_owned(), e))?,
+        ..Resolved::default()
+    };
+    for input in &config.input {
+        let found = io(input, [Place::InputAddress, Place::InputOption]);
+        resolved.inputs.push(found.map_err(|e| fault(format!("the input '{}'", input.id), e))?);
+    }
+    for output in &config.output {
+        let found = io(output, [Place::OutputAddress, Place::OutputOption]);
+        resolved.outputs.push(found.map_err(|e| fault(format!("the output '{}'", output.id), e))?);
+    }
+    resolved.cleanup = resolved.outputs.iter().flat_map(|o| o.cleanup.iter().cloned()).collect();
+    Ok(resolved)
+}
+
+/// The address that a reference `#process:output=id` names, or the address itself (§6).
+fn follow(address: &str, own: &str, others: &dyn Fn(&str) -> Option<ResolvedOutputs>) -> Result<String, String> {
+    if address.is_empty() {
+        return Err("empty address".to_owned());
+    }
+    let Some(reference) = address.strip_prefix('#') else { return Ok(address.to_owned()) };
+    let (process, output) = reference
+        .rsplit_once(":output=")
+        .filter(|(process, output)| !process.is_empty() && !output.is_empty())
+        .ok_or_else(|| format!("invalid format ({address})"))?;
+    if process == own {
+        return Err(format!("self-reference not possible ({address})"));
+    }
+    let outputs = others(process).ok_or_else(|| format!("unknown process '{process}' ({address})"))?;
+    let (_, target) = outputs
+        .into_iter()
+        .find(|(id, _)| id == output)
+        .ok_or_else(|| format!("the process '{process}' has no outputs with the ID '{output}' ({address})"))?;
+    Ok(reading(target))
+}
+
+/// What one writes to by SRT is read with another mode in the stream id (decision Q10).
+fn reading(address: String) -> String {
+    if address.starts_with("srt://") { address.replacen(",mode:publish", ",mode:request", 1) } else { address }
+}
+
+/// Ids unique and not blank, addresses present and allowed; inputs before outputs, each in order (§7).
+fn validate(process: &str, resolved: &Resolved, judge: &Judge) -> Result<(), Invalid> {
+    if resolved.inputs.is_empty() {
+        return Err(Invalid(format!("at least one input must be defined for the process '{process}'")));
+    }
+    let mut ids = BTreeSet::new();
+    for Io { id, address, .. } in &resolved.inputs {
+        check_id("input", process, id, &mut ids)?;
+        if address.trim().is_empty() {
+            return Err(Invalid(format!("the address for input '#{process}:{id}' must not be empty")));
+        }
+        judge
+            .input(address)
+            .map_err(|why| Invalid(format!("the address for input '#{process}:{id}' ({address}) is invalid: {why}")))?;
+    }
+    if resolved.outputs.is_empty() {
+        return Err(Invalid(format!("at least one output must be defined for the process '#{process}'")));
+    }
+    ids.clear();
+    for Io { id, address, options, .. } in &resolved.outputs {
+        check_id("output", process, id, &mut ids)?;
+        if address.trim().is_empty() {
+            return Err(Invalid(format!("the address for output '#{process}:{id}' must not be empty")));
+        }
+        judge
+            .output(address, options)
+            .map_err(|why| Invalid(format!("the address for output '#{process}:{id}' is invalid: {why}")))?;
+    }
+    Ok(())
+}
+
+fn check_id<'a>(side: &str, process: &str, id: &'a str, seen: &mut BTreeSet<&'a str>) -> Result<(), Invalid> {
+    let id = id.trim();
+    if id.is_empty() {
+        return Err(Invalid(format!("empty {side} IDs are not allowed (process '{process}')")));
+    }
+    if !seen.insert(id) {
+        return Err(Invalid(format!("the {side} ID '{id}' is already in use for the process `{process}`")));
+    }
+    Ok(())
+}
+
+fn is_playout(input: &Io) -> bool {
+    input.address.starts_with("avstream:") || input.address.starts_with("playout:")
+}
+
+/// A port given by the user would collide with ours: the option goes with its value, nothing else (H20).
+fn remove_playout_option(input: &mut Io) {
+    let mut drop_next = false;
+    input.options.retain(|option| {
+        let is_value = std::mem::take(&mut drop_next);
+        drop_next = !is_value && option == PLAYOUT_OPTION;
+        !is_value && !drop_next
+    });
 }

@@ -1,6 +1,8 @@
 //! The only `unsafe`, and the operating system's randomness.
 #![allow(unsafe_code)]
 
+pub mod path;
+
 /// `N` bytes from the OS generator.
 pub fn entropy<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
