@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::config::{Address, Config, Credentials};
+use super::resolve::Sections;
+use crate::config::{Address, Credentials};
 
 /// Latency of an SRT address without the parameter. Units: µs.
 const SRT_LATENCY: &str = "20000";
@@ -62,14 +63,14 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Sections) -> Self {
         let web = authority(&config.address);
         let base = |auth: Option<&Credentials>, mount: &str| format!("http://{}{web}{mount}", userinfo(auth));
         let mut file_systems = BTreeMap::from([
-            ("disk".to_owned(), config.storage.disk.dir.display().to_string()),
-            ("mem".to_owned(), base(config.storage.memory.auth.as_ref(), "/memfs")),
+            ("disk".to_owned(), config.disk.display().to_string()),
+            ("mem".to_owned(), base(config.memory_auth.as_ref(), "/memfs")),
         ]);
-        for mount in &config.storage.s3 {
+        for mount in &config.s3 {
             file_systems.insert(mount.name.clone(), base(mount.auth.as_ref(), &mount.mountpoint));
         }
         let (rtmp, srt) = (&config.rtmp, &config.srt);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::address::Judge;
 use super::placeholder::{Place, Templates, UnknownFileSystem, Values};
-use crate::config::Config;
+use crate::config::{Address, Config, Credentials, FfmpegAccess, Playout, Rtmp, S3Storage, Srt};
 use crate::ffmpeg::access::{Access, InvalidExpression};
 use crate::process::{CleanupRule, Io, ProcessConfig};
 
@@ -49,18 +49,44 @@ pub struct ResolveEnv {
     playout: Option<RangeInclusive<u16>>,
 }
 
+/// The settings that resolution reads.
+#[derive(Clone, Debug)]
+pub(super) struct Sections {
+    pub(super) address: Address,
+    pub(super) disk: PathBuf,
+    pub(super) memory_auth: Option<Credentials>,
+    pub(super) s3: Vec<S3Storage>,
+    pub(super) rtmp: Rtmp,
+    pub(super) srt: Srt,
+    pub(super) access: FfmpegAccess,
+    pub(super) playout: Playout,
+}
+
 impl ResolveEnv {
     /// `cwd` is the daemon's working directory, absolute.
     ///
     /// # Errors
     /// Every access expression that does not compile.
     pub fn new(config: &Config, cwd: PathBuf, real: RealPath) -> Result<Self, Vec<InvalidExpression>> {
-        let access = Access::new(&config.ffmpeg.access)?;
-        let playout = &config.playout;
+        let sections = Sections {
+            address: config.address.clone(),
+            disk: config.storage.disk.dir.clone(),
+            memory_auth: config.storage.memory.auth.clone(),
+            s3: config.storage.s3.clone(),
+            rtmp: config.rtmp.clone(),
+            srt: config.srt.clone(),
+            access: config.ffmpeg.access.clone(),
+            playout: config.playout.clone(),
+        };
+        Self::from_sections(sections, cwd, real)
+    }
+
+    fn from_sections(sections: Sections, cwd: PathBuf, real: RealPath) -> Result<Self, Vec<InvalidExpression>> {
+        let playout = &sections.playout;
         Ok(Self {
-            templates: Templates::new(config),
-            judge: Judge { access, disk: config.storage.disk.dir.clone(), cwd, real },
+            templates: Templates::new(&sections),
             playout: playout.enable.then_some(playout.min_port..=playout.max_port),
+            judge: Judge { access: Access::new(&sections.access)?, disk: sections.disk, cwd, real },
         })
     }
 }
@@ -240,3 +266,6 @@ fn remove_playout_option(input: &mut Io) {
         !is_value && !drop_next
     });
 }
+
+#[cfg(test)]
+mod tests;
