@@ -1,7 +1,9 @@
-//! The only `unsafe`, and the operating system's randomness.
+//! The only `unsafe`: children, what `/proc` knows, and the operating system's randomness.
 #![allow(unsafe_code)]
 
+pub mod child;
 pub mod path;
+pub mod proc;
 
 /// `N` bytes from the OS generator.
 pub fn entropy<const N: usize>() -> [u8; N] {

@@ -1,0 +1,188 @@
+//! Children: started as strangers, signalled as a group, reaped without a zombie.
+//!
+//! A child gets null devices for stdin and stdout, pipes for stderr and descriptor 3, no other descriptor, an empty
+//! environment but for `MARKER`, its own process group, and dies with the thread that started it: start children from
+//! the main thread only. What it forked dies with it (`reap`) or at the next start of the daemon (`proc::leftovers`).
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::rc::Rc;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+
+/// The one environment variable of a child: which daemon it belongs to.
+pub const MARKER: &str = "RILL_PROCESS";
+/// Second output of a child besides stderr.
+const EXTRA_FD: RawFd = 3;
+
+/// A running child. Dropped unreaped, its group is killed.
+pub struct Child {
+    group: Group,
+    process: std::process::Child,
+    exit: AsyncFd<OwnedFd>,
+    /// What the child says on stderr.
+    pub stderr: pipe::Receiver,
+    /// What the child writes to descriptor 3.
+    pub extra: pipe::Receiver,
+}
+
+/// Signals a child's process group. Harmless once the child is reaped.
+#[derive(Clone)]
+pub struct Group(Rc<Cell<Option<i32>>>);
+
+impl Group {
+    /// SIGINT to child and descendants.
+    pub fn interrupt(&self) {
+        self.signal(libc::SIGINT);
+    }
+
+    /// SIGKILL to child and descendants.
+    pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
+    }
+
+    fn signal(&self, signal: i32) {
+        if let Some(group) = self.0.get() {
+            // SAFETY: plain system call; the group's number is not reused before its leader is reaped.
+            unsafe { libc::kill(-group, signal) };
+        }
+    }
+}
+
+impl Child {
+    /// Starts `program`, an absolute path or one relative to the working directory, in the runtime's thread.
+    ///
+    /// # Errors
+    /// What the operating system says; the child does not exist then.
+    pub fn spawn(program: &Path, args: &[String], marker: &OsStr) -> io::Result<Self> {
+        let (stderr, stderr_tx) = io::pipe()?;
+        let (extra, extra_tx) = io::pipe()?;
+        let stderr = pipe::Receiver::from_owned_fd(stderr.into())?;
+        let extra = pipe::Receiver::from_owned_fd(extra.into())?;
+        let mut command = Command::new(program);
+        command.args(args).env_clear().env(MARKER, marker).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(stderr_tx));
+        let parent = std::process::id();
+        let extra_fd = extra_tx.as_raw_fd();
+        // SAFETY: `prepare` only makes system calls that are allowed between fork and exec.
+        unsafe { command.pre_exec(move || prepare(parent, extra_fd)) };
+        let mut process = command.spawn()?;
+        let exit = pidfd(process.id()).and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
+        match (exit, i32::try_from(process.id())) {
+            (Ok(exit), Ok(pid)) => {
+                Ok(Self { group: Group(Rc::new(Cell::new(Some(pid)))), process, exit, stderr, extra })
+            }
+            (exit, _) => {
+                process.kill()?;
+                process.wait()?;
+                Err(exit.err().unwrap_or_else(|| io::Error::other("the process id is out of range")))
+            }
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// For signals, also while others wait for the exit.
+    pub fn group(&self) -> Group {
+        self.group.clone()
+    }
+
+    /// Waits until the child itself has ended; it still has to be reaped.
+    pub async fn exited(&self) {
+        // The descriptor turns readable once and stays so. An error means that nothing can be waited for any more.
+        let _ = self.exit.readable().await;
+    }
+
+    /// After `exited`: kills what the child leaves behind in its group and takes its status. `None` while it runs.
+    ///
+    /// # Errors
+    /// When there is no such child any more.
+    pub fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
+        if !self.has_exited()? {
+            return Ok(None);
+        }
+        // In this order: until the leader is reaped, nobody else can get the group's number.
+        self.group.kill();
+        self.group.0.set(None);
+        self.process.wait().map(Some)
+    }
+
+    fn has_exited(&self) -> io::Result<bool> {
+        // SAFETY: an all-zero siginfo_t is valid, waitid only writes to it.
+        let (result, info) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            (libc::waitid(libc::P_PID, self.process.id(), &raw mut info, options), info)
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: waitid filled the fields of a child event, or left zeroes.
+        Ok(unsafe { info.si_pid() } != 0)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.group.kill();
+    }
+}
+
+/// Runs in the child between fork and exec.
+fn prepare(parent: u32, extra_fd: RawFd) -> io::Result<()> {
+    // SAFETY: system calls on plain numbers only, each allowed after fork.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+        if u32::try_from(libc::getppid()) != Ok(parent) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        // A daemon started in the background of a shell may have been told to ignore it.
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        if extra_fd == EXTRA_FD {
+            check(libc::fcntl(EXTRA_FD, libc::F_SETFD, 0))?;
+        } else {
+            check(libc::dup2(extra_fd, EXTRA_FD))?;
+        }
+        // Rust opens everything close-on-exec; this covers libraries. Kernels before 5.11 refuse, which is no harm.
+        libc::syscall(libc::SYS_close_range, EXTRA_FD + 1, -1, libc::CLOSE_RANGE_CLOEXEC);
+    }
+    Ok(())
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A descriptor that turns readable when the child `pid`, not yet reaped, ends.
+fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: plain system call.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel just made this descriptor for us.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Looks `name` up in the daemon's PATH, as a shell would; a path, or what is not found, stays as it is.
+pub fn find_program(name: &Path) -> PathBuf {
+    if name.components().count() != 1 || name.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return name.to_owned();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| is_executable(file));
+    found.unwrap_or_else(|| name.to_owned())
+}
+
+fn is_executable(file: &Path) -> bool {
+    file.is_file() && nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok()
+}

@@ -1,0 +1,4 @@
+//! Children and their supervision against fake FFmpegs: exit, stall, ignore SIGINT, flood stderr, fork.
+
+mod child;
+mod fake;
