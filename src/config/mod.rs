@@ -3,11 +3,28 @@
 //! `document` holds the exact JSON and environment shape with its versions; it becomes this `Config` once.
 //! An owner receives its own section, never the whole.
 
+mod checks;
+mod convert;
+pub mod document;
+pub mod driver;
+mod environment;
+mod faults;
+mod fields;
+mod handle;
+pub mod merge;
+mod names;
+mod values;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use driver::Loaded;
+pub use environment::Environment;
+pub use faults::Faults;
+pub use handle::{Handle, PutError, View};
 
 /// Everything that can be configured (`contract/config.md` §2).
 #[derive(Clone, Debug, PartialEq)]

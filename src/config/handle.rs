@@ -1,0 +1,174 @@
+//! Owner of the configuration while the daemon runs: what is stored, what is shown, what is in force.
+//!
+//! `put` → merge → check → file → shown at once, in force after `reload`. Changes take turns; memory changes only
+//! after the disk did. Passive owner, no task.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::Config;
+use super::document::Document;
+use super::driver::{self, Loaded, NOTES, Note, Place, Reading, Touch};
+use super::faults::Faults;
+use super::merge::{self, Over};
+use crate::base::alarm::Alarms;
+use crate::base::blocking::{Blocking, Lane};
+use crate::base::clock::Now;
+use crate::base::file_driver::{self, Previous};
+use crate::base::stamp::Stamp;
+
+const COMPONENT: &str = "Config";
+
+/// Why a new configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    #[error(transparent)]
+    Partial(#[from] merge::Error),
+    #[error("invalid: {0}")]
+    Invalid(Faults),
+    #[error("the configuration is not stored")]
+    Write { source: file_driver::Error },
+}
+
+/// What `GET /api/v3/config` shows.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub created_at: Stamp,
+    pub loaded_at: Stamp,
+    pub updated_at: Stamp,
+    /// What is stored, under the environment.
+    pub document: Document,
+    /// Variables that the environment sets, in table order.
+    pub overrides: Vec<&'static str>,
+}
+
+/// Cheap handle.
+#[derive(Clone)]
+pub struct Handle(Rc<Owner>);
+
+struct Owner {
+    place: Place,
+    blocking: Blocking,
+    alarms: Alarms,
+    /// One change at a time.
+    turn: Semaphore,
+    state: RefCell<State>,
+}
+
+struct State {
+    active: Rc<Config>,
+    stored: Document,
+    view: View,
+}
+
+impl Handle {
+    /// Takes over what `driver::load` returned and raises the alarms that it could not.
+    pub fn new(loaded: Loaded, blocking: Blocking, alarms: Alarms, now: Now) -> Self {
+        let Loaded { place, reading } = loaded;
+        for (old, name) in &reading.overlay.deprecated {
+            log::warn!(target: COMPONENT, variable = *old; "deprecated name, please use {name}");
+        }
+        raise(&alarms, &reading.notes, now);
+        let state = RefCell::new(State::new(reading));
+        Self(Rc::new(Owner { place, blocking, alarms, turn: Semaphore::new(1), state }))
+    }
+
+    /// The configuration in force.
+    pub fn active(&self) -> Rc<Config> {
+        self.0.state.borrow().active.clone()
+    }
+
+    /// What is stored, under the environment: in force after the next reload.
+    pub fn view(&self) -> View {
+        self.0.state.borrow().view.clone()
+    }
+
+    /// Lays the partial document over the stored one and stores the result; the write finishes even when the
+    /// caller stops waiting.
+    ///
+    /// # Errors
+    /// Nothing changed, neither on disk nor here.
+    pub async fn put(&self, partial: Value, now: Now) -> Result<(), PutError> {
+        let handle = self.clone();
+        let work = tokio::task::spawn_local(async move { handle.0.put(partial, now).await });
+        work.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Reads file and environment again.
+    ///
+    /// # Errors
+    /// The new configuration is refused; the running one stays in force, and an alarm says so.
+    pub async fn reload(&self, now: Now) -> Result<Rc<Config>, driver::Error> {
+        let owner = &self.0;
+        let _turn = owner.turn.acquire().await.expect("the turn is never closed");
+        let place = owner.place.clone();
+        let reading = owner.blocking.run(Lane::Store, move || driver::read(&place, Touch::Write, now)).await;
+        match reading {
+            Ok(reading) => {
+                NOTES.iter().for_each(|key| owner.alarms.clear(COMPONENT, key));
+                owner.alarms.clear(COMPONENT, RELOAD);
+                raise(&owner.alarms, &reading.notes, now);
+                *owner.state.borrow_mut() = State::new(reading);
+                Ok(self.active())
+            }
+            Err(error) => {
+                let text = format!("the new configuration was refused, the running one stays in force: {error}");
+                owner.alarms.raise(now, COMPONENT, RELOAD, text);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Alarm key of a refused reload.
+const RELOAD: &str = "reload";
+
+impl Owner {
+    async fn put(&self, partial: Value, now: Now) -> Result<(), PutError> {
+        let _turn = self.turn.acquire().await.expect("the turn is never closed");
+        let base = self.state.borrow().stored.clone();
+        let mut stored = merge::merge_value(&base, partial, Over::Stored)?;
+        stored.created_at = Stamp::at(now.wall);
+        let place = self.place.clone();
+        let work = move || {
+            let (shown, overlay, _) = driver::effective(&place, &stored, Touch::Write).map_err(PutError::Invalid)?;
+            file_driver::replace(&place.file, &stored.to_bytes(), Previous::Keep)
+                .map_err(|source| PutError::Write { source })?;
+            Ok::<_, PutError>((stored, shown, overlay))
+        };
+        let (stored, shown, overlay) = self.blocking.run(Lane::Store, work).await?;
+        self.alarms.clear(COMPONENT, "write");
+        let mut state = self.state.borrow_mut();
+        state.view = View {
+            created_at: stored.created_at,
+            updated_at: stored.created_at,
+            loaded_at: state.view.loaded_at,
+            document: shown,
+            overrides: overlay.overrides,
+        };
+        state.stored = stored;
+        Ok(())
+    }
+}
+
+impl State {
+    fn new(reading: Reading) -> Self {
+        let view = View {
+            created_at: reading.stored.created_at,
+            loaded_at: reading.loaded_at,
+            updated_at: reading.updated_at,
+            document: reading.shown,
+            overrides: reading.overlay.overrides,
+        };
+        Self { active: Rc::new(reading.config), stored: reading.stored, view }
+    }
+}
+
+fn raise(alarms: &Alarms, notes: &[Note], now: Now) {
+    for note in notes {
+        alarms.raise(now, COMPONENT, note.key, note.text.clone());
+    }
+}
