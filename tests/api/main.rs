@@ -2,5 +2,8 @@
 //!
 //! Each test starts the real binary with a work directory and ports of its own and talks to it over loopback.
 
+mod beginner;
+mod degraded;
 mod golden;
 mod harness;
+mod hostile;

@@ -119,10 +119,10 @@ fn check_text(expected: &Value, text: &str) -> Result<(), String> {
     if let Some(want) = expected["body_text"].as_str().filter(|want| *want != text) {
         return Err(format!("body: expected {}, got {}", show(want), show(text)));
     }
-    if let Some(pattern) = expected["body_full_regex"].as_str() {
-        if !compile(&format!(r"\A(?:{pattern})\z"))?.is_match(text) {
-            return Err(format!("body: {pattern} does not match all of {}", show(text)));
-        }
+    if let Some(pattern) = expected["body_full_regex"].as_str()
+        && !compile(&format!(r"\A(?:{pattern})\z"))?.is_match(text)
+    {
+        return Err(format!("body: {pattern} does not match all of {}", show(text)));
     }
     let patterns = |name: &str| expected[name].as_array().into_iter().flatten().filter_map(Value::as_str);
     for pattern in patterns("body_regex") {

@@ -51,11 +51,6 @@ impl Setup {
         self
     }
 
-    pub(crate) fn file(mut self, path: &str, text: &str) -> Self {
-        self.files.push(serde_json::json!({"path": path, "text": text}));
-        self
-    }
-
     pub(crate) fn start(&self) -> Daemon {
         Daemon::start(self).unwrap_or_else(|error| panic!("{error}"))
     }
