@@ -1,5 +1,7 @@
 //! Error → status + body. The only place that knows status codes of failures.
 
+pub(crate) mod process;
+
 use http::StatusCode;
 
 pub use crate::base::error::chain;

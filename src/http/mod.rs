@@ -7,6 +7,7 @@ pub mod api;
 pub mod body;
 pub mod error;
 pub(crate) mod files;
+pub(crate) mod json;
 pub mod request;
 pub mod response;
 pub(crate) mod route;
@@ -20,12 +21,14 @@ pub use response::{Answer, Response};
 use crate::base::alarm::Alarms;
 use crate::base::control;
 use crate::storage;
+use crate::supervisor;
 
 /// What handlers work with: handles only. (More members follow: config, log ring, supervisor, skills.)
 pub struct Context {
     pub alarms: Alarms,
     pub control: control::Sender,
     pub storage: storage::Handle,
+    pub supervisor: supervisor::Handle,
 }
 
 /// Shared by all connections.

@@ -119,7 +119,12 @@ fn describe(error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or(&text);
     invalid_json(match error.classify() {
-        serde_json::error::Category::Data => format!("type error at line {line}, character {column}: {reason}"),
+        // `json::Member` says which member; the position belongs between.
+        serde_json::error::Category::Data => match reason.strip_prefix("expect type ").and_then(|r| r.split_once(": "))
+        {
+            Some((what, reason)) => format!("expect type {what} at line {line}, character {column}: {reason}"),
+            None => format!("type error at line {line}, character {column}: {reason}"),
+        },
         _ => format!("syntax error at line {line}, character {column}: {reason}"),
     })
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::ffmpeg::Progress;
+use crate::ffmpeg::{Progress, Stream};
 use crate::process::{Order, ProcessConfig, State};
 
 pub use crate::process::ReportView;
@@ -91,6 +91,15 @@ impl Handle {
         todo!()
     }
 
+    /// Runs the inputs of the process `id` without its outputs; an invalid process has no streams and no log.
+    ///
+    /// # Errors
+    /// `UnknownProcess`, `Stopped`.
+    pub async fn probe(&self, id: &str) -> Result<ProbeView, Error> {
+        let _ = id;
+        todo!()
+    }
+
     /// Stops all children in parallel, orders kept; answers when they are gone. Later changes get `Error::Stopped`.
     pub async fn shutdown(&self) {
         todo!()
@@ -146,6 +155,13 @@ pub struct ProcessView {
     /// Shared with later views until the next line arrives.
     pub report: Option<Rc<ReportView>>,
     pub metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// What a probe found (`contract/process-engine.md` §22).
+#[derive(Clone, Debug, Default)]
+pub struct ProbeView {
+    pub streams: Vec<Stream>,
+    pub log: Vec<String>,
 }
 
 /// `contract/http-api.md` §6.7.

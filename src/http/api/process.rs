@@ -1,53 +1,235 @@
-//! `/api/v3/process`.
+//! `/api/v3/process` (`contract/http-api.md` §6).
+//!
+//! Reads answer from the supervisor's views without waiting; writes become one list of changes and are answered when
+//! it is durable. Wire types stand in the files below; nothing here knows how a process runs.
 
+mod config;
+mod probe;
+mod report;
+mod state;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::MapAccess;
+use serde_json::Value;
+
+use self::config::{Config, Lists, Patch};
+use self::report::Report;
+use self::state::State;
+use crate::base::glob::Glob;
+use crate::base::id;
+use crate::http::error::process as refusal;
+use crate::http::json::{Member, Members, Object};
+use crate::http::request::{JSON_BODY, Query};
+use crate::http::response::{json, ok};
 use crate::http::{Answer, Context, Error, Request};
+use crate::process::ProcessConfig;
+use crate::supervisor::{self, Change, Command, Outcome, ProcessView};
+use crate::sys;
+
+/// Times an update is merged again when the definition changed meanwhile.
+const MERGES: usize = 4;
 
 pub(crate) async fn list(ctx: &Context, req: Request) -> Answer {
-    let _ = (ctx, req);
-    Err(Error::not_found())
+    let filter = Filter::new(&req.query);
+    let views = select(ctx.supervisor.list(), &req.query);
+    json(&views.iter().map(|view| Process::new(view, filter)).collect::<Vec<_>>())
 }
 
-pub(crate) async fn add(ctx: &Context, req: Request) -> Answer {
-    let _ = (ctx, req);
-    Err(Error::not_found())
+pub(crate) async fn add(ctx: &Context, mut req: Request) -> Answer {
+    let Object(patch) = req.json::<Object<Patch>>(JSON_BODY).await?;
+    refuse(patch.violations(Lists::Required))?;
+    let config = patch.into_config(new_id);
+    if config.input.is_empty() || config.output.is_empty() {
+        let message = "At least one input and one output need to be defined";
+        return Err(Error::new(StatusCode::BAD_REQUEST, message, []));
+    }
+    let outcomes = ctx.supervisor.apply(vec![Change::Add(config)]).await;
+    stored(outcomes.map_err(|e| refusal::add(&e))?)
 }
 
 pub(crate) async fn get(ctx: &Context, req: Request, id: &str) -> Answer {
-    let _ = (ctx, req, id);
-    Err(Error::not_found())
+    let view = find(ctx, id)?;
+    json(&Process::new(&view, Filter::new(&req.query)))
 }
 
-pub(crate) async fn update(ctx: &Context, req: Request, id: &str) -> Answer {
-    let _ = (ctx, req, id);
-    Err(Error::not_found())
+pub(crate) async fn update(ctx: &Context, mut req: Request, id: &str) -> Answer {
+    if ctx.supervisor.get(id).is_none() {
+        return Err(refusal::not_found(id));
+    }
+    let Object(patch) = req.json::<Object<Patch>>(JSON_BODY).await?;
+    refuse(patch.violations(Lists::Optional))?;
+    let mut tries = 0..MERGES;
+    loop {
+        let view = ctx.supervisor.get(id).ok_or_else(|| refusal::not_found(id))?;
+        let config = patch.clone().merge(ProcessConfig::clone(&view.config), new_id);
+        let change = Change::Update { id: id.to_owned(), config, revision: view.revision };
+        match ctx.supervisor.apply(vec![change]).await {
+            Ok(outcomes) => return stored(outcomes),
+            // Another update was faster: what it did not name must survive, so merge over its result.
+            Err(supervisor::Error::Changed(_)) if tries.next().is_some() => {}
+            Err(error) => return Err(refusal::update(&error)),
+        }
+    }
 }
 
-pub(crate) async fn delete(ctx: &Context, req: Request, id: &str) -> Answer {
-    let _ = (ctx, req, id);
-    Err(Error::not_found())
+pub(crate) async fn delete(ctx: &Context, _req: Request, id: &str) -> Answer {
+    let change = Change::Delete { id: id.to_owned() };
+    ctx.supervisor.apply(vec![change]).await.map_err(|e| refusal::delete(&e))?;
+    ok()
 }
 
-pub(crate) async fn command(ctx: &Context, req: Request, id: &str) -> Answer {
-    let _ = (ctx, req, id);
-    Err(Error::not_found())
+pub(crate) async fn command(ctx: &Context, mut req: Request, id: &str) -> Answer {
+    let Object(body) = req.json::<Object<CommandBody>>(JSON_BODY).await?;
+    let command = match body.command.as_deref().unwrap_or_default() {
+        "start" => Command::Start,
+        "stop" => Command::Stop,
+        "restart" => Command::Restart,
+        "reload" => Command::Reload,
+        "" => {
+            let violation = "Key: 'Command.Command' Error:Field validation for 'Command' failed on the 'required' tag";
+            return Err(refusal::violations(vec![violation.to_owned()]));
+        }
+        _ => {
+            let known = "Known commands are: start, stop, reload, restart".to_owned();
+            return Err(Error::new(StatusCode::BAD_REQUEST, "Unknown command provided", [known]));
+        }
+    };
+    let change = Change::Command { id: id.to_owned(), command };
+    ctx.supervisor.apply(vec![change]).await.map_err(|e| refusal::command(&e))?;
+    ok()
 }
 
-pub(crate) async fn config(ctx: &Context, req: Request, id: &str) -> Answer {
-    let _ = (ctx, req, id);
-    Err(Error::not_found())
+pub(crate) async fn config(ctx: &Context, _req: Request, id: &str) -> Answer {
+    json(&Config::from(&*find(ctx, id)?.config))
 }
 
-pub(crate) async fn state(ctx: &Context, req: Request, id: &str) -> Answer {
-    let _ = (ctx, req, id);
-    Err(Error::not_found())
+pub(crate) async fn state(ctx: &Context, _req: Request, id: &str) -> Answer {
+    json(&State::from(&find(ctx, id)?))
 }
 
-pub(crate) async fn report(ctx: &Context, req: Request, id: &str) -> Answer {
-    let _ = (ctx, req, id);
-    Err(Error::not_found())
+pub(crate) async fn report(ctx: &Context, _req: Request, id: &str) -> Answer {
+    json(&Report::from(find(ctx, id)?.report.as_deref()))
 }
 
-pub(crate) async fn probe(ctx: &Context, req: Request, id: &str) -> Answer {
-    let _ = (ctx, req, id);
-    Err(Error::not_found())
+pub(crate) async fn probe(ctx: &Context, _req: Request, id: &str) -> Answer {
+    probe::answer(ctx, id).await
 }
+
+/// The process `id`, or the 404 of all reads.
+pub(super) fn find(ctx: &Context, id: &str) -> Result<ProcessView, Error> {
+    ctx.supervisor.get(id).ok_or_else(refusal::unknown_process)
+}
+
+fn new_id() -> String {
+    id::short_id(sys::entropy())
+}
+
+fn refuse(violations: Vec<String>) -> Result<(), Error> {
+    if violations.is_empty() { Ok(()) } else { Err(refusal::violations(violations)) }
+}
+
+/// The definition that the only change has stored.
+fn stored(outcomes: Vec<Outcome>) -> Answer {
+    match outcomes.into_iter().next() {
+        Some(Outcome::Stored(config)) => json(&Config::from(&*config)),
+        _ => ok(),
+    }
+}
+
+/// Body of `PUT /command`.
+#[derive(Debug, Default)]
+struct CommandBody {
+    command: Option<String>,
+}
+
+impl Members for CommandBody {
+    fn member<'de, A: MapAccess<'de>>(&mut self, member: Member<'_, A>) -> Result<(), A::Error> {
+        match member.key.as_str() {
+            "command" => member.read("string", &mut self.command),
+            _ => member.skip(),
+        }
+    }
+}
+
+/// Which parts of a process are wanted (`?filter=`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Filter {
+    config: bool,
+    state: bool,
+    report: bool,
+    metadata: bool,
+}
+
+impl Filter {
+    /// Unknown names select nothing; no names at all select everything.
+    fn new(query: &Query) -> Self {
+        let names: Vec<&str> =
+            query.value("filter").unwrap_or_default().split(',').filter(|name| !name.is_empty()).collect();
+        let wants = |name: &str| names.is_empty() || names.contains(&name);
+        Self { config: wants("config"), state: wants("state"), report: wants("report"), metadata: wants("metadata") }
+    }
+}
+
+/// Patterns first, then `reference` or else `id` narrow the result; an id named twice is answered once (H15).
+fn select(mut views: Vec<ProcessView>, query: &Query) -> Vec<ProcessView> {
+    let mut keep = |pattern: Option<&str>, text: fn(&ProcessConfig) -> &str| {
+        if let Some(pattern) = pattern {
+            match Glob::new(pattern, None) {
+                Some(glob) => views.retain(|view| glob.matches(text(&view.config))),
+                None => views.clear(),
+            }
+        }
+    };
+    keep(query.value("idpattern"), |config| &config.id);
+    keep(query.value("refpattern"), |config| &config.reference);
+    if let Some(reference) = query.value("reference") {
+        views.retain(|view| view.config.reference == reference);
+    } else if let Some(ids) = query.value("id") {
+        let ids: std::collections::BTreeSet<&str> = ids.split(',').collect();
+        views.retain(|view| ids.contains(view.config.id.as_str()));
+    }
+    views
+}
+
+/// A process with its selected parts.
+#[derive(Serialize)]
+struct Process<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    reference: &'a str,
+    created_at: i64,
+    updated_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<Config<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<State<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Report<'a>>,
+    /// The inner `None` is the `null` of a process without metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Option<&'a BTreeMap<String, Value>>>,
+}
+
+impl<'a> Process<'a> {
+    fn new(view: &'a ProcessView, filter: Filter) -> Self {
+        Self {
+            id: &view.config.id,
+            kind: "ffmpeg",
+            reference: &view.config.reference,
+            created_at: view.created_at,
+            updated_at: view.updated_at,
+            config: filter.config.then(|| Config::from(&*view.config)),
+            state: filter.state.then(|| State::from(view)),
+            report: filter.report.then(|| Report::from(view.report.as_deref())),
+            metadata: filter.metadata.then_some(view.metadata.as_ref()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,22 @@
-//! `/api/v3/widget/process/{id}`.
+//! `/api/v3/widget/process/{id}` (`contract/http-api.md` §7.8): what a web page may show about a stream, open to all.
 
-use crate::http::{Answer, Context, Error, Request};
+use serde::Serialize;
 
-pub(crate) async fn process(ctx: &Context, req: Request, id: &str) -> Answer {
-    let _ = (ctx, req, id);
-    Err(Error::not_found())
+use super::process::find;
+use crate::http::response::json;
+use crate::http::{Answer, Context, Request};
+use crate::process::State;
+
+#[derive(Serialize)]
+struct Widget {
+    /// Viewers: none are counted until sessions are.
+    current_sessions: u64,
+    total_sessions: u64,
+    uptime: u64,
+}
+
+pub(crate) async fn process(ctx: &Context, _req: Request, id: &str) -> Answer {
+    let view = find(ctx, id)?;
+    let running = view.state.filter(|state| state.state == State::Running);
+    json(&Widget { current_sessions: 0, total_sessions: 0, uptime: running.map_or(0, |state| state.runtime_seconds) })
 }
