@@ -10,6 +10,9 @@ const STATS_PERIOD_SINCE: (u64, u64) = (4, 4);
 /// Seconds between two reports.
 const STATS_PERIOD: &str = "0.5";
 
+/// What FFmpeg says at level info about our period; the parser keeps it out of the report.
+pub(super) const STATS_PERIOD_LINE: &str = "ffmpeg stats and -progress period set to 0.5.";
+
 /// Global options, then each input's options and `-i address`, then each output's options and address.
 pub fn command<'a>(
     options: &[String],

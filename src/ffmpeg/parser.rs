@@ -13,6 +13,7 @@
 
 use std::time::Instant;
 
+use super::args::STATS_PERIOD_LINE;
 use super::jsonstats::{self, Counters, StreamCounters};
 use super::lines::LineSplitter;
 use super::prelude::{Side, Stream, Tables, strip_level};
@@ -146,6 +147,9 @@ impl Parser {
         }
         if let Some(json) = plain.strip_prefix("ffmpeg.outputs:") {
             run.json_outputs(json);
+            return LineClass::Swallowed;
+        }
+        if plain == STATS_PERIOD_LINE {
             return LineClass::Swallowed;
         }
         run.tables.line(line);

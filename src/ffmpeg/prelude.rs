@@ -20,7 +20,7 @@ pub struct Stream {
     /// File number, then stream number within it, as printed.
     pub index: u64,
     pub stream: u64,
-    /// Three letters; `und` when there are none.
+    /// Three letters; `und` when the text has none.
     pub language: String,
     /// `video`, `audio` or `subtitle`.
     pub kind: String,
@@ -120,6 +120,7 @@ impl Tables {
 
 /// The line without the `[info] ` that `-loglevel level+…` puts first.
 pub(super) fn strip_level(line: &str) -> &str {
+    let line = strip_time(line);
     let level = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
     match level {
         Some((level, rest)) if LEVELS.contains(&level) => rest,
@@ -128,13 +129,28 @@ pub(super) fn strip_level(line: &str) -> &str {
 }
 
 /// The line without any `[component @ 0x…] ` and `[info] `.
-fn strip_prefixes(mut line: &str) -> &str {
+fn strip_prefixes(line: &str) -> &str {
+    let mut line = strip_time(line);
     while let Some((component, rest)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] "))
         && component.contains(" @ 0x")
     {
         line = rest;
     }
     strip_level(line)
+}
+
+/// The line without the `2026-11-21 12:56:51.903 ` or `12:56:51.903 ` of `-loglevel datetime+…` (FFmpeg 8).
+fn strip_time(line: &str) -> &str {
+    let rest = strip_pattern(line, b"0000-00-00 ").unwrap_or(line);
+    strip_pattern(rest, b"00:00:00.000 ").unwrap_or(line)
+}
+
+/// The line without a start of this shape, where 0 stands for any digit.
+fn strip_pattern<'a>(line: &'a str, shape: &[u8]) -> Option<&'a str> {
+    let start = line.as_bytes().get(..shape.len())?;
+    let fits =
+        start.iter().zip(shape).all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape });
+    if fits { line.get(shape.len()..) } else { None }
 }
 
 /// `Input #0, lavfi, from 'ADDRESS':` or `Output #0, hls, to 'ADDRESS':`.
@@ -338,13 +354,23 @@ mod tests {
         let expected = tables(&plain).inputs;
         assert_eq!(expected.len(), 1);
         assert_eq!(expected[0].duration_sec, 8.02);
-        for prefix in ["[info] ", "[in#0 @ 0x55d1] [info] ", "[a @ 0x1] [b @ 0x2] [verbose] ", "[in#0 @ 0x55d1] "] {
+        for prefix in [
+            "[info] ",
+            "2026-11-21 12:56:51.903 [info] ",
+            "12:56:51.903 [a @ 0x1] [info] ",
+            "12:56:51.903 ",
+            "[in#0 @ 0x55d1] [info] ",
+            "[a @ 0x1] [b @ 0x2] [verbose] ",
+            "[in#0 @ 0x55d1] ",
+        ] {
             let lines: Vec<String> = plain.iter().map(|line| format!("{prefix}{line}")).collect();
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
             assert_eq!(tables(&lines).inputs, expected, "{prefix}");
         }
         assert_eq!(strip_level("[loud] frame=1"), "[loud] frame=1");
         assert_eq!(strip_level("[info] frame=1"), "frame=1");
+        assert_eq!(strip_level("2026-11-21 12:56:51.903 [info] frame=1"), "frame=1");
+        assert_eq!(strip_level("2026-11-21 frame=1"), "2026-11-21 frame=1");
         assert_eq!(strip_level("[hls @ 0x1] frame=1"), "[hls @ 0x1] frame=1");
     }
 

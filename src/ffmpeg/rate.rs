@@ -42,7 +42,7 @@ impl Rate {
     pub(super) fn average(&self, now: Instant) -> f64 {
         let Some(start) = self.start else { return 0.0 };
         let second = now.saturating_duration_since(start).as_secs();
-        let seconds = second.max(self.second).min(BUCKETS as u64) as usize;
+        let seconds = usize::try_from(second.max(self.second)).unwrap_or(usize::MAX).min(BUCKETS);
         if seconds == 0 {
             return 0.0;
         }
