@@ -17,6 +17,7 @@ use super::merge::{self, Over};
 use super::values::{Entry, Files};
 use super::{Config, checks, convert, names};
 use crate::base::clock::Now;
+use crate::base::error::chain;
 use crate::base::file_driver::{self, Previous};
 use crate::base::stamp::Stamp;
 use crate::sys;
@@ -248,13 +249,6 @@ fn missing_mime_file(config: &Config) -> Option<Note> {
     let path = config.storage.mimetypes_file.as_ref()?;
     let text = || format!("{} does not exist, the built-in table of mime types serves", path.display());
     (!path.exists()).then(|| Note { key: "mimetypes", text: text() })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }
 
 /// Where programs are looked for when the environment has no PATH.

@@ -45,7 +45,7 @@ impl Environment {
 }
 
 /// The file that is made when there is none.
-pub const DEFAULT_FILE: &str = "./config/config.json";
+pub(super) const DEFAULT_FILE: &str = "./config/config.json";
 
 /// One line of a `.env` file: `[export ]NAME=value`, the value bare, in '…' (literal) or in "…" (with escapes).
 fn assignment(line: &str) -> Option<(String, String)> {

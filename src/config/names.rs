@@ -8,7 +8,7 @@ use crate::base::id;
 use crate::base::stamp::Stamp;
 
 /// Random bytes that `generate` uses up.
-pub const ENTROPY: usize = 16 + 6 + JWT_SECRET + MEMFS_PASSWORD;
+pub(super) const ENTROPY: usize = 16 + 6 + JWT_SECRET + MEMFS_PASSWORD;
 const JWT_SECRET: usize = 32;
 const MEMFS_PASSWORD: usize = 18;
 
@@ -16,7 +16,7 @@ const ALPHANUMERIC: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 const PRINTABLE: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#@+*%&/<>[]()=?!$.,:;-_";
 
 /// Everything that is generated for a new box.
-pub fn generate(wall: SystemTime, entropy: &[u8; ENTROPY]) -> Generated {
+pub(super) fn generate(wall: SystemTime, entropy: &[u8; ENTROPY]) -> Generated {
     let (id, rest) = entropy.split_first_chunk::<16>().expect("entropy is longer than an id");
     let (name, rest) = rest.split_first_chunk::<6>().expect("entropy is longer than id and name");
     let (secret, password) = rest.split_at(JWT_SECRET);

@@ -20,13 +20,17 @@ pub use response::{Answer, Response};
 
 use crate::base::alarm::Alarms;
 use crate::base::control;
+use crate::config;
+use crate::log;
 use crate::storage;
 use crate::supervisor;
 
-/// What handlers work with: handles only. (More members follow: config, log ring, supervisor, skills.)
+/// What handlers work with: handles only. (More members follow: skills.)
 pub struct Context {
     pub alarms: Alarms,
+    pub config: config::Handle,
     pub control: control::Sender,
+    pub log: log::Handle,
     pub storage: storage::Handle,
     pub supervisor: supervisor::Handle,
 }

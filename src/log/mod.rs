@@ -1,1 +1,94 @@
+//! What the daemon says: one threshold for everything, one topic filter for the output, a bounded ring for the API.
+//!
+//! `log` macros → `entry` captured and redacted → ring → topics → `limit` → journal or stderr. Targets are Core's
+//! component names. The logger holds the one Mutex of the daemon, since `log::Log` must be Sync.
 
+mod driver;
+mod entry;
+mod limit;
+mod redact;
+mod ring;
+mod topic;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ::log::LevelFilter;
+use serde_json::Value;
+
+use limit::Limiter;
+use redact::Redactor;
+use ring::Ring;
+use topic::Topics;
+
+/// What a reload may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Threshold of output and ring.
+    pub level: LevelFilter,
+    /// Component names in any case; empty means all. Filters the output, not the ring.
+    pub topics: Vec<String>,
+    /// Entries of the ring; 0 keeps none.
+    pub max_lines: usize,
+    /// Values that never appear in an entry.
+    pub secrets: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { level: LevelFilter::Info, topics: Vec::new(), max_lines: 1000, secrets: Vec::new() }
+    }
+}
+
+/// Cheap handle to the ring and the settings.
+#[derive(Clone)]
+pub struct Handle(Arc<Mutex<State>>);
+
+struct State {
+    topics: Topics,
+    redactor: Arc<Redactor>,
+    ring: Ring,
+    limiter: Limiter,
+}
+
+/// Makes the daemon's logger the process's logger: the journal when stderr is connected to it, else stderr.
+pub fn init(settings: Settings) -> Handle {
+    let handle = Handle::new(settings);
+    driver::install(&handle);
+    handle
+}
+
+impl Handle {
+    fn new(settings: Settings) -> Self {
+        ::log::set_max_level(settings.level);
+        Self(Arc::new(Mutex::new(State {
+            topics: Topics::new(&settings.topics),
+            redactor: Arc::new(Redactor::new(settings.secrets)),
+            ring: Ring::new(settings.max_lines),
+            limiter: Limiter::default(),
+        })))
+    }
+
+    /// Takes new settings; entries that still fit stay in the ring.
+    pub fn apply(&self, settings: Settings) {
+        ::log::set_max_level(settings.level);
+        let mut state = self.state();
+        state.topics = Topics::new(&settings.topics);
+        state.redactor = Arc::new(Redactor::new(settings.secrets));
+        state.ring.resize(settings.max_lines);
+    }
+
+    /// The ring as console lines, oldest first.
+    pub fn console(&self) -> Vec<String> {
+        self.state().ring.iter().map(entry::Entry::console).collect()
+    }
+
+    /// The ring as objects, oldest first.
+    pub fn raw(&self) -> Vec<Value> {
+        self.state().ring.iter().map(entry::Entry::raw).collect()
+    }
+
+    /// A panic while the lock was held leaves a usable state: every step on it is complete in itself.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ipnet::IpNet;
-use regex::Regex;
 
 use super::document::{S3, Tenant};
 use super::{Address, Level};
+use crate::base::{path, re2};
 
 /// What is wrong with a value. The texts are those of Core where clients see them (409 of PUT).
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
+pub(super) enum Invalid {
     #[error("a value is required")]
     Required,
     #[error("{0:?} is not a boolean (true or false)")]
@@ -71,7 +71,7 @@ pub enum Invalid {
 }
 
 /// What the checks need to know about the disk; the driver answers, tests fake it.
-pub trait Files {
+pub(super) trait Files {
     /// What stands at `path`, links followed.
     fn entry(&self, path: &Path) -> Option<Entry>;
     /// Makes `path` and its parents where they are missing.
@@ -85,7 +85,7 @@ pub trait Files {
 
 /// Kind of a directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub(super) enum Entry {
     Dir,
     File,
     Other,
@@ -243,15 +243,7 @@ pub(super) fn clean_path(text: &str) -> String {
     if !text.starts_with('/') {
         return text.to_owned();
     }
-    let mut parts: Vec<&str> = Vec::new();
-    for part in text.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            name => parts.push(name),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    path::clean(text)
 }
 
 /// The words Core understands as true and false.
@@ -342,7 +334,7 @@ fn origins(list: &[String]) -> Result<(), Invalid> {
 }
 
 fn regex(text: &str) -> Result<(), Invalid> {
-    Regex::new(text).map(drop).map_err(|error| {
+    re2::compile(text).map(drop).map_err(|error| {
         let reason = error.to_string();
         let last = reason.lines().last().unwrap_or_default();
         Invalid::Regex(text.to_owned(), last.trim_start_matches("error: ").to_owned())
