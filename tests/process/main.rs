@@ -1,4 +1,5 @@
-//! Children and their supervision against fake FFmpegs: exit, stall, ignore SIGINT, flood stderr, fork.
+//! Children and their supervision against fake FFmpegs (exit, stall, ignore SIGINT, flood stderr, fork) and a stock one.
 
 mod child;
 mod fake;
+mod stock;
