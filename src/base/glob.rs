@@ -60,9 +60,11 @@ impl Glob {
         &self.prefix
     }
 
-    /// Whether a match can hold more separators than its prefix and pattern show (`**`, or no separator at all).
-    pub fn crosses(&self) -> bool {
-        self.separator.is_none() || self.program.contains(&Step::Run { crosses: true })
+    /// How many separators a matching text holds at most; `None` if there is no limit (`**`, or no separator).
+    pub fn depth(&self) -> Option<usize> {
+        let separator = self.separator?;
+        let crossing = self.program.contains(&Step::Run { crosses: true });
+        (!crossing).then(|| self.program.iter().filter(|step| **step == Step::Char(separator)).count())
     }
 
     /// Whether the whole of `text` matches.
@@ -285,13 +287,18 @@ mod tests {
     }
 
     #[test]
-    fn prefixes() {
-        for (pattern, prefix, crosses) in
-            [("/a/b_*.ts", "/a/b_", false), ("/a", "/a", false), ("**", "", true), ("/a{b,c}", "/a", false)]
-        {
+    fn prefixes_and_depths() {
+        for (pattern, prefix, depth) in [
+            ("/a/b_*.ts", "/a/b_", Some(2)),
+            ("/a", "/a", Some(1)),
+            ("/a/**", "/a/", None),
+            ("**", "", None),
+            ("/a{b/c,d}", "/a", Some(2)),
+        ] {
             let glob = Glob::new(pattern, Some('/')).expect("sound");
-            assert_eq!((glob.prefix(), glob.crosses()), (prefix, crosses), "{pattern}");
+            assert_eq!((glob.prefix(), glob.depth()), (prefix, depth), "{pattern}");
         }
+        assert_eq!(Glob::new("a", None).expect("sound").depth(), None);
     }
 
     /// Counts: a backtracking matcher would need 2^60 steps here.

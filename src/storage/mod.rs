@@ -1,10 +1,112 @@
 //! The file systems by name: `disk`, `mem`, later S3; and the cleanup rules that run over them.
+//!
+//! `Handle::mount` → `Mount` → reader or writer. The task in `driver` runs the rules; `disk_driver` does the disk's
+//! IO on blocking threads; `cache` keeps small files of the disk. What a reload changes is applied by
+//! `reconfigure`: files in memory stay.
 
+mod cache;
+mod cleanup;
+mod disk_driver;
+mod driver;
+mod root_driver;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+
+pub use cache::{Cache, Cached};
+pub use disk_driver::{Disk, DiskReader, DiskWriter, Opened};
+
+use crate::base::alarm::Alarms;
+use crate::base::blocking::Blocking;
+use crate::base::glob::Glob;
+use crate::config;
+use crate::memfs::{self, Bound, Memfs, Policy, implied_bound};
 use crate::process::CleanupRule;
+use cleanup::{Rule, Rules, Seen};
+
+/// Why a file was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("file not found")]
+    NotFound,
+    #[error("a file needs a name")]
+    NoName,
+    #[error("{0} is a directory")]
+    IsDirectory(String),
+    /// The name cannot be written to, whatever the disk's state.
+    #[error("can't write {path}")]
+    BadName { path: String, source: io::Error },
+    /// Larger than the whole file system.
+    #[error("File is too big")]
+    TooBig,
+    /// The size limit of the disk is reached.
+    #[error("not enough space on device")]
+    Full,
+    /// The disk failed.
+    #[error("can't {act} {path}")]
+    Io { act: &'static str, path: String, source: io::Error },
+    #[error(transparent)]
+    Memfs(#[from] memfs::Error),
+}
+
+/// Handles and facts that the mounts need.
+pub struct Deps {
+    pub blocking: Blocking,
+    pub alarms: Alarms,
+    /// Bytes of memory that the daemon may use (`sys::memory::available`).
+    pub ram: u64,
+    /// Tells uploads of this run from leftovers of another.
+    pub entropy: [u8; 8],
+}
 
 /// Cheap handle to all mounts.
 #[derive(Clone)]
-pub struct Handle {}
+pub struct Handle(Rc<Inner>);
+
+struct Inner {
+    mem: Memfs,
+    disk: Disk,
+    cache: Cache,
+    ram: u64,
+    alarms: Alarms,
+    rules: RefCell<Rules>,
+    seen: RefCell<Seen>,
+    /// Rules about the disk whose files are to be removed.
+    purges: RefCell<Vec<Rule>>,
+    wake: Rc<Notify>,
+}
+
+/// A file system.
+pub enum Mount<'a> {
+    Mem(&'a Memfs),
+    Disk(&'a Disk),
+}
+
+/// What the API tells about a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    pub name: &'static str,
+    pub kind: &'static str,
+    /// Where it is mounted.
+    pub path: &'static str,
+}
+
+/// A listed file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    pub modified: SystemTime,
+    /// Order of age within a file system, oldest first, whatever the wall clock did.
+    pub age: u128,
+}
 
 /// Whether dropping rules also removes the files of `purge_on_delete` rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,16 +115,124 @@ pub enum Purge {
     No,
 }
 
+/// Starts the mounts on the current `LocalSet`.
+pub fn spawn(section: &config::Storage, deps: Deps) -> Handle {
+    let run: String = deps.entropy.iter().map(|byte| format!("{byte:02x}")).collect();
+    let wake = Rc::new(Notify::new());
+    let disk = Disk::new(deps.blocking, &section.disk.dir, run, wake.clone());
+    disk.reconfigure(&section.disk.dir, section.disk.max_size);
+    let inner = Rc::new(Inner {
+        mem: Memfs::new(bound(&section.memory, deps.ram)),
+        disk,
+        cache: Cache::new(section.disk.cache.clone()),
+        ram: deps.ram,
+        alarms: deps.alarms,
+        rules: RefCell::default(),
+        seen: RefCell::default(),
+        purges: RefCell::default(),
+        wake,
+    });
+    tokio::task::spawn_local(driver::run(Rc::downgrade(&inner)));
+    Handle(inner)
+}
+
+fn bound(section: &config::MemoryStorage, ram: u64) -> Bound {
+    match section.max_size {
+        None => implied_bound(ram),
+        Some(bytes) => Bound { bytes, policy: if section.purge { Policy::Evict } else { Policy::Refuse } },
+    }
+}
+
 impl Handle {
-    /// Replaces the cleanup rules of `owner` (a process id); placeholders are resolved already.
-    pub fn set_rules(&self, owner: &str, rules: Vec<CleanupRule>) {
-        let _ = (owner, rules);
-        todo!()
+    /// Applies another configuration. Files in memory stay; the disk cache starts over if it is about something else.
+    pub fn reconfigure(&self, section: &config::Storage) {
+        let inner = &self.0;
+        inner.mem.resize(bound(&section.memory, inner.ram));
+        if inner.disk.dir() != section.disk.dir {
+            inner.cache.clear();
+        }
+        inner.disk.reconfigure(&section.disk.dir, section.disk.max_size);
+        inner.cache.reconfigure(section.disk.cache.clone());
+        inner.wake.notify_one();
     }
 
-    /// Drops the rules of `owner`.
+    /// The file system of this name.
+    pub fn mount(&self, name: &str) -> Option<Mount<'_>> {
+        match name {
+            "mem" => Some(Mount::Mem(&self.0.mem)),
+            "disk" => Some(Mount::Disk(&self.0.disk)),
+            _ => None,
+        }
+    }
+
+    /// All file systems.
+    pub fn mounts(&self) -> Vec<Described> {
+        vec![
+            Described { name: "disk", kind: "disk", path: "/" },
+            Described { name: "mem", kind: "mem", path: "/memfs" },
+        ]
+    }
+
+    pub fn mem(&self) -> &Memfs {
+        &self.0.mem
+    }
+
+    pub fn disk(&self) -> &Disk {
+        &self.0.disk
+    }
+
+    /// Small files of the disk mount. Whoever writes to the disk through us invalidates them.
+    pub fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    /// The files of `mount` that match `glob`, all without one, in no order.
+    pub async fn list(&self, mount: Mount<'_>, glob: Option<&Glob>) -> Vec<Listed> {
+        let prefix = glob.map_or("/", Glob::prefix);
+        let matches = |path: &str| glob.is_none_or(|glob| glob.matches(path));
+        match mount {
+            Mount::Mem(mem) => {
+                let files = mem.list(prefix).into_iter().filter(|file| matches(&file.path));
+                files
+                    .map(|file| Listed {
+                        path: file.path.to_string(),
+                        size: file.meta.size,
+                        modified: file.meta.modified,
+                        age: u128::from(file.meta.version),
+                    })
+                    .collect()
+            }
+            Mount::Disk(disk) => {
+                let files = disk.scan(prefix.to_owned(), glob.and_then(Glob::depth)).await;
+                let files = files.into_iter().filter(|file| matches(&file.path));
+                files
+                    .map(|file| {
+                        let since = file.stat.modified.duration_since(SystemTime::UNIX_EPOCH);
+                        let age = since.map_or(0, |since| since.as_nanos());
+                        Listed { path: file.path, size: file.stat.size, modified: file.stat.modified, age }
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// Replaces the cleanup rules of `owner` (a process id); placeholders are resolved already.
+    pub fn set_rules(&self, owner: &str, rules: Vec<CleanupRule>) {
+        self.0.rules.borrow_mut().set(owner, &rules);
+        self.0.wake.notify_one();
+    }
+
+    /// Drops the rules of `owner`. Files in memory that are to be purged are gone at once, those on disk soon.
     pub fn drop_rules(&self, owner: &str, purge: Purge) {
-        let _ = (owner, purge);
-        todo!()
+        let rules = self.0.rules.borrow_mut().drop(owner);
+        driver::purge(&self.0, rules, purge);
+    }
+}
+
+impl Inner {
+    /// Whether the next round may find something to do.
+    fn has_work(&self) -> bool {
+        let rules = self.rules.borrow();
+        self.disk.has_limit() || self.disk.has_dropped() || !self.purges.borrow().is_empty() || rules.has_standing()
     }
 }
