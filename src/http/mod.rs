@@ -1,39 +1,60 @@
 //! The edge that people and players speak to: hyper on the one thread, our own routes, Core's v3 API.
 //!
-//! socket → `server` → `route` → `auth` → `api/*` or `files` → response layers (CORS, gzip). Only `error` knows
-//! which status a failure has.
+//! socket → `server` → `connection` → `exchange` → `route` → `auth` → `api/*` or `files` → `layer` (CORS, gzip).
+//! Only `error` knows which status a failure has. A reload replaces the `Context`; connections stay.
 
 pub mod api;
+pub mod auth;
 pub mod body;
+mod connection;
+mod dispatch;
 pub mod error;
+mod exchange;
 pub(crate) mod files;
 pub(crate) mod json;
+pub(crate) mod layer;
+mod pace;
+pub(crate) mod range;
 pub mod request;
 pub mod response;
-pub(crate) mod route;
-
-use std::rc::Rc;
+pub mod route;
+pub mod server;
+mod tree;
 
 pub use error::Error;
-pub use request::Request;
+pub use layer::cors::Cors;
+pub use request::{Query, Request};
 pub use response::{Answer, Response};
 
 use crate::base::alarm::Alarms;
+use crate::base::blocking::Blocking;
+use crate::base::clock::Now;
 use crate::base::control;
 use crate::config;
 use crate::log;
 use crate::storage;
 use crate::supervisor;
 
-/// What handlers work with: handles only. (More members follow: skills.)
+/// What handlers work with: handles, and the rules of the configuration in force.
 pub struct Context {
     pub alarms: Alarms,
+    pub blocking: Blocking,
     pub config: config::Handle,
     pub control: control::Sender,
     pub log: log::Handle,
     pub storage: storage::Handle,
     pub supervisor: supervisor::Handle,
+    pub instance: Instance,
+    pub auth: auth::Auth,
+    pub routes: route::Table,
+    pub cors: Cors,
 }
 
-/// Shared by all connections.
-pub type Shared = Rc<Context>;
+/// How this daemon presents itself.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    pub id: String,
+    pub name: String,
+    /// Start or last reload.
+    pub loaded: Now,
+}

@@ -21,12 +21,17 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
     Box::pin(Full::new(bytes.into()).map_err(|never| match never {}))
 }
 
+/// Marks bodies that `pretty` indents.
+#[derive(Clone, Copy)]
+pub(crate) struct Json;
+
 /// 200 with compact JSON and a trailing newline. The layer above indents it when the query has `pretty`.
 pub fn json(value: &impl Serialize) -> Answer {
     let mut bytes = serde_json::to_vec(value).map_err(|e| Error::internal(&e))?;
     bytes.push(b'\n');
     let mut response = Response::new(full(bytes));
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.extensions_mut().insert(Json);
     Ok(response)
 }
 

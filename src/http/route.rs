@@ -1,4 +1,345 @@
-//! Path → `Route`.
+//! Method and path → `Route` and what guards it (`contract/http-api.md` §2.4, §2.5, §3, §4). Pure.
+//!
+//! Segments are split on the path as sent and decoded once (H04), so an encoded slash never splits an id.
+//! Knows nothing of who asks: `auth` judges by `Guard`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use http::Method;
+
+use crate::base::path;
+use crate::config;
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Ping,
+    About,
+    Login,
+    Refresh,
+    Skills,
+    SkillsReload,
+    Processes,
+    ProcessAdd,
+    Process {
+        id: String,
+    },
+    ProcessUpdate {
+        id: String,
+    },
+    ProcessDelete {
+        id: String,
+    },
+    ProcessCommand {
+        id: String,
+    },
+    ProcessConfig {
+        id: String,
+    },
+    ProcessState {
+        id: String,
+    },
+    ProcessReport {
+        id: String,
+    },
+    ProcessProbe {
+        id: String,
+    },
+    ProcessMetadata {
+        id: String,
+    },
+    ProcessMetadataGet {
+        id: String,
+        key: String,
+    },
+    ProcessMetadataPut {
+        id: String,
+        key: String,
+    },
+    Metadata,
+    MetadataGet {
+        key: String,
+    },
+    MetadataPut {
+        key: String,
+    },
+    Mounts,
+    MountList {
+        name: String,
+    },
+    MountGet {
+        name: String,
+        path: String,
+    },
+    MountPut {
+        name: String,
+        path: String,
+    },
+    MountDelete {
+        name: String,
+        path: String,
+    },
+    Config,
+    ConfigPut,
+    ConfigReload,
+    Log,
+    Widget {
+        id: String,
+    },
+    /// A file route; `path` is decoded and begins with `/`.
+    Files {
+        mount: &'static str,
+        path: String,
+    },
+    /// A file below a static directory; `path` as in `Files`.
+    Tree {
+        root: PathBuf,
+        path: String,
+    },
+    Redirect {
+        location: String,
+    },
+    NotFound,
+    /// 405; the methods besides `OPTIONS` that are allowed.
+    NotAllowed(&'static [&'static str]),
+}
+
+/// What a request must show before its route is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    Open,
+    /// IP list and, if authentication is on, an access token.
+    Token,
+    /// As `Token`, but a missing token only makes the answer smaller.
+    About,
+    /// A refresh token.
+    Refresh,
+    /// The credentials of the file mount, if it has some.
+    Mount,
+}
+
+/// Which answers are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gzip {
+    Never,
+    Always,
+    ByType,
+}
+
+/// The verdict on method and path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) route: Route,
+    pub(crate) guard: Guard,
+    pub(crate) gzip: Gzip,
+}
+
+/// Why the configured routes can't be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    #[error("the route {route:?} lies below {prefix:?}, which is reserved")]
+    Reserved { route: String, prefix: String },
+}
+
+/// Routes that depend on the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    redirects: BTreeMap<String, String>,
+    /// Prefix without trailing slash, and directory; longest prefix first.
+    trees: Vec<(String, PathBuf)>,
+    login: bool,
+    read_only: bool,
+}
+
+impl Table {
+    /// Builds the table.
+    ///
+    /// # Errors
+    /// A configured route below a blocked prefix, or below `/ui` when that is in use.
+    pub fn new(router: &config::Router, api: &config::Api) -> Result<Self, Error> {
+        let mut table = Self { login: api.auth.enable, read_only: api.read_only, ..Self::default() };
+        let ui = router.ui_path.iter().map(|_| "/ui");
+        let blocked: Vec<&str> = router.blocked_prefixes.iter().map(String::as_str).chain(ui).collect();
+        for (key, target) in &router.routes {
+            if let Some(prefix) = blocked.iter().find(|prefix| key.starts_with(**prefix)) {
+                return Err(Error::Reserved { route: key.clone(), prefix: (*prefix).to_owned() });
+            }
+            if let Some(prefix) = key.strip_suffix("/*") {
+                table.trees.push((prefix.to_owned(), PathBuf::from(target)));
+            } else if target.starts_with('/') {
+                table.redirects.insert(key.clone(), path::clean(target));
+            }
+        }
+        table.trees.extend(router.ui_path.iter().map(|dir| ("/ui".to_owned(), dir.clone())));
+        table.trees.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Ok(table)
+    }
+
+    /// Finds the route of `path` (as sent, without query) and `query` (without `?`).
+    pub(crate) fn find(&self, method: &Method, path: &str, query: Option<&str>) -> Found {
+        if let Some(location) = percent_decode(path).and_then(|path| self.redirects.get(&path).cloned()) {
+            return Found { route: Route::Redirect { location }, guard: Guard::Open, gzip: Gzip::Never };
+        }
+        if method == Method::GET && path == "/ping" {
+            return Found { route: Route::Ping, guard: Guard::Open, gzip: Gzip::Never };
+        }
+        if method == Method::GET && path == "/api" {
+            return Found { route: Route::About, guard: Guard::About, gzip: Gzip::Never };
+        }
+        match path.strip_prefix("/api/") {
+            Some(rest) => self.find_api(method, rest),
+            None => self.find_file(method, path, query),
+        }
+    }
+
+    fn find_api(&self, method: &Method, rest: &str) -> Found {
+        let segments: Vec<&str> = rest.split('/').collect();
+        match (method.as_str(), &segments[..]) {
+            ("POST", ["login"]) if self.login => {
+                return Found { route: Route::Login, guard: Guard::Open, gzip: Gzip::Never };
+            }
+            ("GET", ["login", "refresh"]) if self.login => {
+                return Found { route: Route::Refresh, guard: Guard::Refresh, gzip: Gzip::Never };
+            }
+            ("GET", ["v3", "widget", "process", id]) if !id.is_empty() => {
+                let route = percent_decode(id).map_or(Route::NotFound, |id| Route::Widget { id });
+                return Found { route, guard: Guard::Open, gzip: Gzip::Never };
+            }
+            _ => {}
+        }
+        let gzip = if rest.starts_with("v3/") { Gzip::Always } else { Gzip::Never };
+        let route = match &segments[..] {
+            ["v3", rest @ ..] => self.find_v3(method, rest).unwrap_or(Route::NotFound),
+            _ => Route::NotFound,
+        };
+        let route = if self.read_only && route.is_api_write() { self.hidden(route) } else { route };
+        Found { route, guard: Guard::Token, gzip }
+    }
+
+    /// What stands in for a write in read-only mode.
+    fn hidden(&self, route: Route) -> Route {
+        match route {
+            Route::MountPut { .. } | Route::MountDelete { .. } => self.fs_not_allowed(),
+            _ => Route::NotFound,
+        }
+    }
+
+    fn fs_not_allowed(&self) -> Route {
+        Route::NotAllowed(if self.read_only { &["GET", "HEAD"] } else { &["DELETE", "GET", "HEAD", "PUT"] })
+    }
+
+    fn find_v3(&self, method: &Method, segments: &[&str]) -> Option<Route> {
+        Some(match (method.as_str(), segments) {
+            ("GET", ["skills"]) => Route::Skills,
+            ("GET", ["skills", "reload"]) => Route::SkillsReload,
+            ("GET", ["metadata"]) => Route::Metadata,
+            ("GET", ["metadata", key]) => Route::MetadataGet { key: param(key)? },
+            ("PUT", ["metadata", key]) => Route::MetadataPut { key: param(key)? },
+            ("GET", ["config"]) => Route::Config,
+            ("PUT", ["config"]) => Route::ConfigPut,
+            ("GET", ["config", "reload"]) => Route::ConfigReload,
+            ("GET", ["log"]) => Route::Log,
+            ("GET", ["fs"]) => Route::Mounts,
+            ("GET", ["fs", name]) => Route::MountList { name: param(name)? },
+            (_, ["fs", name, rest @ ..]) if !rest.is_empty() => {
+                let path = format!("/{}", percent_decode(&rest.join("/"))?);
+                self.find_mount(method, param(name)?, path)
+            }
+            (_, ["process", rest @ ..]) => find_process(method, rest)?,
+            _ => return None,
+        })
+    }
+
+    fn find_mount(&self, method: &Method, name: String, path: String) -> Route {
+        match method.as_str() {
+            "GET" | "HEAD" => Route::MountGet { name, path },
+            "PUT" => Route::MountPut { name, path },
+            "DELETE" => Route::MountDelete { name, path },
+            _ => self.fs_not_allowed(),
+        }
+    }
+
+    fn find_file(&self, method: &Method, path: &str, query: Option<&str>) -> Found {
+        let reads = matches!(method.as_str(), "GET" | "HEAD");
+        if let Some(route) = self.find_tree(reads, path, query) {
+            return Found { route, guard: Guard::Open, gzip: Gzip::Never };
+        }
+        let (mount, rest) = match path.strip_prefix("/memfs") {
+            Some(rest) if rest.starts_with('/') => ("mem", rest),
+            _ => ("disk", path),
+        };
+        let writes = mount == "mem" && matches!(method.as_str(), "POST" | "PUT" | "DELETE");
+        let route = match percent_decode(rest) {
+            Some(path) if (reads || writes) && path.starts_with('/') => Route::Files { mount, path },
+            _ => Route::NotFound,
+        };
+        Found { route, guard: if writes { Guard::Mount } else { Guard::Open }, gzip: Gzip::ByType }
+    }
+
+    /// Static directories answer GET and HEAD only (H48).
+    fn find_tree(&self, reads: bool, path: &str, query: Option<&str>) -> Option<Route> {
+        let (prefix, root, rest) = self.trees.iter().find_map(|(prefix, root)| {
+            let rest = path.strip_prefix(prefix.as_str())?;
+            (rest.is_empty() || rest.starts_with('/')).then_some((prefix, root, rest))
+        })?;
+        if !reads {
+            return Some(Route::NotFound);
+        }
+        if rest.is_empty() {
+            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+            return Some(Route::Redirect { location: format!("{prefix}/{query}") });
+        }
+        Some(percent_decode(rest).map_or(Route::NotFound, |path| Route::Tree { root: root.clone(), path }))
+    }
+}
+
+impl Route {
+    /// Whether it changes something through the API (marked W in the route table).
+    pub(crate) fn is_api_write(&self) -> bool {
+        use Route::{
+            ConfigPut, ConfigReload, MetadataPut, MountDelete, MountPut, ProcessAdd, ProcessCommand, ProcessDelete,
+            ProcessMetadataPut, ProcessUpdate,
+        };
+        matches!(
+            self,
+            ProcessAdd
+                | ProcessUpdate { .. }
+                | ProcessDelete { .. }
+                | ProcessCommand { .. }
+                | ProcessMetadataPut { .. }
+                | MetadataPut { .. }
+                | MountPut { .. }
+                | MountDelete { .. }
+                | ConfigPut
+                | ConfigReload
+        )
+    }
+}
+
+fn find_process(method: &Method, segments: &[&str]) -> Option<Route> {
+    Some(match (method.as_str(), segments) {
+        ("GET", []) => Route::Processes,
+        ("POST", []) => Route::ProcessAdd,
+        ("GET", [id]) => Route::Process { id: param(id)? },
+        ("PUT", [id]) => Route::ProcessUpdate { id: param(id)? },
+        ("DELETE", [id]) => Route::ProcessDelete { id: param(id)? },
+        ("PUT", [id, "command"]) => Route::ProcessCommand { id: param(id)? },
+        ("GET", [id, "config"]) => Route::ProcessConfig { id: param(id)? },
+        ("GET", [id, "state"]) => Route::ProcessState { id: param(id)? },
+        ("GET", [id, "report"]) => Route::ProcessReport { id: param(id)? },
+        ("GET", [id, "probe"]) => Route::ProcessProbe { id: param(id)? },
+        ("GET", [id, "metadata"]) => Route::ProcessMetadata { id: param(id)? },
+        ("GET", [id, "metadata", key]) => Route::ProcessMetadataGet { id: param(id)?, key: param(key)? },
+        ("PUT", [id, "metadata", key]) => Route::ProcessMetadataPut { id: param(id)?, key: param(key)? },
+        _ => return None,
+    })
+}
+
+/// A path parameter; `None` when empty or undecodable.
+fn param(segment: &str) -> Option<String> {
+    percent_decode(segment).filter(|value| !value.is_empty())
+}
 
 /// Decodes `%XX` once. `None` for broken escapes and for bytes that are no UTF-8.
 pub(crate) fn percent_decode(text: &str) -> Option<String> {
@@ -15,3 +356,6 @@ pub(crate) fn well_escaped(text: &str) -> bool {
         bytes[at] != b'%' || bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
     })
 }
+
+#[cfg(test)]
+mod tests;

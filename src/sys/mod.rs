@@ -5,6 +5,7 @@ pub mod child;
 pub mod memory;
 pub mod path;
 pub mod proc;
+pub mod socket;
 
 /// `N` bytes from the OS generator.
 pub fn entropy<const N: usize>() -> [u8; N] {

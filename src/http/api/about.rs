@@ -1,13 +1,128 @@
-//! `/ping` and `/api`.
+//! `/ping` and `/api` (`contract/http-api.md` §5.1, §5.2).
 
-use crate::http::{Answer, Context, Error, Request};
+use std::time::{Duration, UNIX_EPOCH};
 
-pub(crate) async fn ping(ctx: &Context, req: Request) -> Answer {
-    let _ = (ctx, req);
-    Err(Error::not_found())
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use serde::Serialize;
+
+use crate::auth::Principal;
+use crate::base::clock::{Now, unix_seconds};
+use crate::base::stamp::Stamp;
+use crate::http::{Answer, Context, Request, Response, response};
+
+/// What stock clients check.
+const APP: &str = "datarhei-core";
+const VERSION: &str = "16.16.0";
+const VERSION_MINIMAL: &str = "16.0.0";
+
+#[derive(Serialize)]
+struct About<'a> {
+    app: &'a str,
+    auths: Vec<String>,
+    name: &'a str,
+    id: &'a str,
+    created_at: Stamp,
+    uptime_seconds: u64,
+    version: Version,
+    rill: Rill,
 }
 
-pub(crate) async fn about(ctx: &Context, req: Request) -> Answer {
-    let _ = (ctx, req);
-    Err(Error::not_found())
+#[derive(Serialize)]
+struct Version {
+    number: &'static str,
+    repository_commit: &'static str,
+    repository_branch: &'static str,
+    build_date: &'static str,
+    arch: String,
+    compiler: &'static str,
+}
+
+/// What this daemon is behind Core's face.
+#[derive(Serialize)]
+struct Rill {
+    version: &'static str,
+    commit: &'static str,
+    alarms: Vec<Alarm>,
+}
+
+#[derive(Serialize)]
+struct Alarm {
+    component: &'static str,
+    key: String,
+    text: String,
+    since: i64,
+}
+
+#[derive(Serialize)]
+struct Minimal {
+    app: &'static str,
+    auths: Vec<String>,
+    version: MinimalVersion,
+}
+
+#[derive(Serialize)]
+struct MinimalVersion {
+    number: &'static str,
+}
+
+pub(crate) async fn ping(_: &Context, _: Request) -> Answer {
+    let mut response = Response::new(response::full(Bytes::from_static(b"pong")));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    Ok(response)
+}
+
+/// The full answer needs a token if tokens are needed at all.
+pub(crate) async fn about(ctx: &Context, _: Request, principal: &Principal) -> Answer {
+    let auths = ctx.auth.validators();
+    if ctx.auth.is_enabled() && *principal == Principal::Anonymous {
+        return response::json(&Minimal { app: APP, auths, version: MinimalVersion { number: VERSION_MINIMAL } });
+    }
+    let alarms = ctx.alarms.list().into_iter();
+    response::json(&About {
+        app: APP,
+        auths,
+        name: &ctx.instance.name,
+        id: &ctx.instance.id,
+        created_at: whole_seconds(ctx.instance.loaded),
+        uptime_seconds: Now::read().mono.saturating_duration_since(ctx.instance.loaded.mono).as_secs(),
+        version: Version {
+            number: VERSION,
+            repository_commit: COMMIT,
+            repository_branch: "",
+            build_date: "",
+            arch: architecture(),
+            compiler: "rustc",
+        },
+        rill: Rill {
+            version: env!("CARGO_PKG_VERSION"),
+            commit: COMMIT,
+            alarms: alarms
+                .map(|a| Alarm { component: a.component, key: a.key, text: a.text, since: a.since })
+                .collect(),
+        },
+    })
+}
+
+/// `created_at` has no fraction.
+fn whole_seconds(time: Now) -> Stamp {
+    let seconds = u64::try_from(unix_seconds(time.wall)).unwrap_or(0);
+    Stamp::at(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+/// Set by the release build.
+const COMMIT: &str = match option_env!("RILL_COMMIT") {
+    Some(commit) => commit,
+    None => "",
+};
+
+/// In the form of the reference: `linux/amd64`.
+fn architecture() -> String {
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    format!("{}/{machine}", std::env::consts::OS)
 }

@@ -1,0 +1,360 @@
+//! One TCP connection: hyper while it works, a bare socket while it rests.
+//!
+//! Every byte passes `Watched`, which tells `Progress` how the connection moves; the server looks at all of them once
+//! a second and gives orders. A resting connection holds no buffers. A panic costs this connection only.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::dispatch::panic_text;
+use super::exchange::exchange;
+use super::pace::{Phase, Reason, Seen, Verdict, Window, judge};
+use super::response::Response;
+use super::server::Shared;
+use crate::sys;
+
+/// Request line and headers above this are answered with 431.
+pub const HEADERS: usize = 32 * 1024;
+/// How long and how much of an unread body is thrown away so that the peer sees the answer.
+pub const LINGER_TIME: Duration = Duration::from_secs(3);
+/// See `LINGER_TIME`.
+pub const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a connection is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Give hyper's buffers back until the next request.
+    Rest,
+    /// Answer what is under way, then close.
+    Finish,
+    Close,
+}
+
+/// How a connection moves; shared by its task, its bytes and the server.
+pub(super) struct Progress {
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
+    sent: Cell<u64>,
+    blocked: Cell<bool>,
+    window: Cell<Option<Window>>,
+    /// The answer's body is with hyper; once flushed the connection is idle.
+    answered: Cell<bool>,
+    /// The answer left part of the request unread.
+    unread: Cell<bool>,
+    order: Cell<Option<Order>>,
+    waker: RefCell<Option<Waker>>,
+    undelivered: Cell<u64>,
+    /// The next blocked write asks the kernel for `undelivered`.
+    measure: Cell<bool>,
+    resting: Cell<bool>,
+}
+
+impl Progress {
+    pub(super) fn new(now: Instant) -> Rc<Self> {
+        Rc::new(Self {
+            phase: Cell::new(Phase::Fresh),
+            since: Cell::new(now),
+            sent: Cell::new(0),
+            blocked: Cell::new(false),
+            window: Cell::new(None),
+            answered: Cell::new(false),
+            unread: Cell::new(false),
+            order: Cell::new(None),
+            waker: RefCell::new(None),
+            undelivered: Cell::new(0),
+            measure: Cell::new(false),
+            resting: Cell::new(false),
+        })
+    }
+
+    /// Judges the connection and gives it orders.
+    pub(super) fn look(&self, now: Instant) {
+        let seen = Seen {
+            phase: self.phase.get(),
+            since: self.since.get(),
+            blocked: self.blocked.get(),
+            delivered: self.sent.get().saturating_sub(self.undelivered.get()),
+            window: self.window.get(),
+        };
+        match judge(seen, now) {
+            Verdict::Keep(window) => {
+                self.window.set(window);
+                if self.blocked.get() {
+                    self.measure.set(true);
+                    self.wake();
+                }
+            }
+            Verdict::Rest if self.order.get().is_none() && !self.resting.get() => self.give(Order::Rest),
+            Verdict::Rest => {}
+            Verdict::Close(reason) => {
+                if reason == Reason::SlowReader {
+                    log::debug!(target: "HTTP", "A connection takes its answer too slowly and is closed");
+                }
+                self.give(Order::Close);
+            }
+        }
+    }
+
+    /// Asks the connection to end after the answer under way.
+    pub(super) fn finish(&self) {
+        self.give(Order::Finish);
+    }
+
+    /// Ends the connection.
+    pub(super) fn close(&self) {
+        self.give(Order::Close);
+    }
+
+    /// The body of the current answer has gone to hyper or was dropped.
+    pub(super) fn answered(&self, unread: bool) {
+        self.answered.set(true);
+        self.unread.set(unread);
+    }
+
+    /// A request's headers are complete.
+    pub(super) fn asked(&self, now: Instant) {
+        self.enter(Phase::Busy, now);
+        self.answered.set(false);
+    }
+
+    fn give(&self, order: Order) {
+        if self.order.get() != Some(Order::Close) {
+            self.order.set(Some(order));
+        }
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn listen(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    fn enter(&self, phase: Phase, now: Instant) {
+        self.phase.set(phase);
+        self.since.set(now);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.phase.get() == Phase::Idle
+    }
+}
+
+/// A socket that reports its bytes.
+struct Watched {
+    stream: TcpStream,
+    progress: Rc<Progress>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before && matches!(self.progress.phase.get(), Phase::Idle) {
+            self.progress.enter(Phase::Head, Instant::now());
+        }
+        polled
+    }
+}
+
+impl Watched {
+    fn record(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.progress.blocked.set(polled.is_pending());
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.progress.sent.set(self.progress.sent.get() + *bytes as u64);
+        }
+        if polled.is_pending() && self.progress.measure.take() {
+            let undelivered = sys::socket::undelivered(self.stream.as_fd()).unwrap_or(0);
+            self.progress.undelivered.set(undelivered);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.record(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.record(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper calls this when its own buffer is empty, so an answer that was handed over is out.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.progress.answered.replace(false) && self.progress.phase.get() == Phase::Busy {
+            self.progress.enter(Phase::Idle, Instant::now());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Left to `linger`, which may still have to read.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Hands requests to `exchange`.
+struct Service {
+    shared: Rc<Shared>,
+    progress: Rc<Progress>,
+    peer: IpAddr,
+    address: Rc<str>,
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for Service {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>>>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        self.progress.asked(Instant::now());
+        let (shared, progress) = (self.shared.clone(), self.progress.clone());
+        let (peer, address) = (self.peer, self.address.clone());
+        Box::pin(async move { Ok(exchange(&shared, progress, peer, address, request).await) })
+    }
+}
+
+/// Why hyper gave the socket back.
+enum End {
+    Rest,
+    Over,
+    Closed,
+}
+
+/// Serves the connection to its end.
+pub(super) async fn serve(
+    mut stream: TcpStream,
+    peer: IpAddr,
+    address: Rc<str>,
+    shared: Rc<Shared>,
+    progress: Rc<Progress>,
+) {
+    loop {
+        let work = Box::pin(work(stream, peer, address.clone(), shared.clone(), progress.clone()));
+        let (socket, end) = work.await;
+        let Some(socket) = socket else { return };
+        stream = socket;
+        match end {
+            End::Rest => {}
+            End::Over => return linger(stream, &progress).await,
+            End::Closed => return reset(&stream),
+        }
+        progress.resting.set(true);
+        if rest(&stream, &progress).await.is_err() {
+            return;
+        }
+        progress.resting.set(false);
+    }
+}
+
+/// One stretch with hyper. `None`: a panic took the socket.
+async fn work(
+    stream: TcpStream,
+    peer: IpAddr,
+    address: Rc<str>,
+    shared: Rc<Shared>,
+    progress: Rc<Progress>,
+) -> (Option<TcpStream>, End) {
+    let io = TokioIo::new(Watched { stream, progress: progress.clone() });
+    let service = Service { shared, progress: progress.clone(), peer, address };
+    let mut http =
+        http1::Builder::new().header_read_timeout(None).max_header_size(HEADERS).serve_connection(io, service);
+    let mut finishing = false;
+    let end = poll_fn(|cx| {
+        progress.listen(cx);
+        if progress.order.get() == Some(Order::Close) {
+            return Poll::Ready(Ok(End::Closed));
+        }
+        if progress.order.get() == Some(Order::Finish) && !finishing {
+            finishing = true;
+            Pin::new(&mut http).graceful_shutdown();
+        }
+        let step = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut http).poll(cx)));
+        match step {
+            Err(panic) => {
+                log::error!(target: "HTTP", error = panic_text(&*panic); "A connection failed");
+                Poll::Ready(Err(()))
+            }
+            Ok(Poll::Ready(_)) => Poll::Ready(Ok(End::Over)),
+            Ok(Poll::Pending) if progress.order.get() == Some(Order::Rest) => {
+                progress.order.set(None);
+                if progress.is_idle() { Poll::Ready(Ok(End::Rest)) } else { Poll::Pending }
+            }
+            Ok(Poll::Pending) => Poll::Pending,
+        }
+    })
+    .await;
+    match end {
+        Ok(end) => (Some(http.into_parts().io.into_inner().stream), end),
+        Err(()) => (None, End::Closed),
+    }
+}
+
+/// Waits for the next request with nothing but the socket. An error: the connection is over.
+async fn rest(stream: &TcpStream, progress: &Progress) -> Result<(), ()> {
+    poll_fn(|cx| {
+        progress.listen(cx);
+        match progress.order.take() {
+            Some(Order::Close | Order::Finish) => return Poll::Ready(Err(())),
+            Some(Order::Rest) | None => {}
+        }
+        stream.poll_read_ready(cx).map_err(|_| ())
+    })
+    .await
+}
+
+/// Closes in a way that a peer which is still sending sees the answer.
+async fn linger(mut stream: TcpStream, progress: &Progress) {
+    if !progress.unread.get() || stream.shutdown().await.is_err() {
+        return;
+    }
+    let discard = async {
+        let mut scrap = vec![0; 16 * 1024];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match stream.read(&mut scrap).await {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => left = left.saturating_sub(bytes),
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, pin!(discard)).await;
+}
+
+/// Gives the kernel's buffers back at once instead of feeding them to a peer that does not take them.
+fn reset(stream: &TcpStream) {
+    let _ = stream.set_zero_linger();
+}

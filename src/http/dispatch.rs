@@ -1,0 +1,104 @@
+//! Request → route → guard → handler. A panic in a handler costs that request only.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode};
+
+use super::response::{Answer, Response};
+use super::route::{Found, Route};
+use super::{Context, Error, Request, api, files, response, tree};
+use crate::auth::Principal;
+use crate::base::clock::Now;
+
+/// Answers `req`, which `found` says how. CORS, compression and logging are left to the caller.
+pub(super) async fn answer(ctx: &Context, found: Found, req: Request) -> Answer {
+    if req.method == Method::OPTIONS {
+        return Ok(options(&found.route));
+    }
+    let principal = ctx.auth.check(Now::read(), &found, &req)?;
+    let target = req.target.clone();
+    let handled = Box::pin(AssertUnwindSafe(handle(ctx, found.route, req, principal)).catch_unwind());
+    handled.await.unwrap_or_else(|panic| {
+        let cause = panic_text(&*panic);
+        log::error!(target: "HTTP", path = target.as_str(), error = cause; "A handler failed");
+        Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", ["the request failed".to_owned()]))
+    })
+}
+
+async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal) -> Answer {
+    match route {
+        Route::Ping => api::about::ping(ctx, req).await,
+        Route::About => api::about::about(ctx, req, &principal).await,
+        Route::Login => api::login::login(ctx, req).await,
+        Route::Refresh => api::login::refresh(ctx, req, &principal).await,
+        Route::Skills => api::skills::get(ctx, req).await,
+        Route::SkillsReload => api::skills::reload(ctx, req).await,
+        Route::Processes => api::process::list(ctx, req).await,
+        Route::ProcessAdd => api::process::add(ctx, req).await,
+        Route::Process { id } => api::process::get(ctx, req, &id).await,
+        Route::ProcessUpdate { id } => api::process::update(ctx, req, &id).await,
+        Route::ProcessDelete { id } => api::process::delete(ctx, req, &id).await,
+        Route::ProcessCommand { id } => api::process::command(ctx, req, &id).await,
+        Route::ProcessConfig { id } => api::process::config(ctx, req, &id).await,
+        Route::ProcessState { id } => api::process::state(ctx, req, &id).await,
+        Route::ProcessReport { id } => api::process::report(ctx, req, &id).await,
+        Route::ProcessProbe { id } => api::process::probe(ctx, req, &id).await,
+        Route::ProcessMetadata { id } => api::metadata::process_all(ctx, req, &id).await,
+        Route::ProcessMetadataGet { id, key } => api::metadata::process_get(ctx, req, &id, &key).await,
+        Route::ProcessMetadataPut { id, key } => api::metadata::process_put(ctx, req, &id, &key).await,
+        Route::Metadata => api::metadata::all(ctx, req).await,
+        Route::MetadataGet { key } => api::metadata::get(ctx, req, &key).await,
+        Route::MetadataPut { key } => api::metadata::put(ctx, req, &key).await,
+        Route::Mounts => api::fs::mounts(ctx, req).await,
+        Route::MountList { name } => api::fs::list(ctx, req, &name).await,
+        Route::MountGet { name, path } => api::fs::get(ctx, req, &name, &path).await,
+        Route::MountPut { name, path } => api::fs::put(ctx, req, &name, &path).await,
+        Route::MountDelete { name, path } => api::fs::delete(ctx, req, &name, &path).await,
+        Route::Config => api::config::get(ctx, req).await,
+        Route::ConfigPut => api::config::put(ctx, req).await,
+        Route::ConfigReload => api::config::reload(ctx, req).await,
+        Route::Log => api::log::get(ctx, req).await,
+        Route::Widget { id } => api::widget::process(ctx, req, &id).await,
+        Route::Files { mount, path } => files::serve(ctx, req, mount, &path).await,
+        Route::Tree { root, path } => tree::serve(ctx, req, &root, &path).await,
+        Route::Redirect { location } => redirect(&location),
+        Route::NotFound => Err(Error::not_found()),
+        Route::NotAllowed(methods) => {
+            let mut error = Error::status(StatusCode::METHOD_NOT_ALLOWED);
+            error.headers.push((header::ALLOW, allow(methods)));
+            Err(error)
+        }
+    }
+}
+
+/// 204 on any path; with `Allow` where a wildcard route would refuse the method.
+fn options(route: &Route) -> Response {
+    let mut response = response::empty(StatusCode::NO_CONTENT);
+    if let Route::NotAllowed(methods) = route {
+        response.headers_mut().insert(header::ALLOW, allow(methods));
+    }
+    response
+}
+
+fn allow(methods: &[&str]) -> HeaderValue {
+    let list = std::iter::once("OPTIONS").chain(methods.iter().copied()).collect::<Vec<_>>().join(", ");
+    HeaderValue::from_str(&list).expect("method names are header text")
+}
+
+fn redirect(location: &str) -> Answer {
+    let mut response = response::empty(StatusCode::MOVED_PERMANENTLY);
+    let location = HeaderValue::from_str(location).map_err(|e| Error::internal(&e))?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+/// What a panic says.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
+}

@@ -1,0 +1,71 @@
+//! One log entry per request, written when its answer has been handed over (`contract/http-api.md` §7.5).
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::{Method, StatusCode, Version};
+
+/// What is known when the answer begins.
+pub(crate) struct Entry {
+    /// The listener's.
+    pub(crate) address: Rc<str>,
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) method: Method,
+    /// With query, as sent.
+    pub(crate) target: String,
+    pub(crate) version: Version,
+    pub(crate) user_agent: String,
+    pub(crate) started: Instant,
+    pub(crate) status: StatusCode,
+}
+
+impl Entry {
+    /// Writes the entry: debug, and warning from status 400 on. `sent` and `received` are bytes of bodies.
+    pub(crate) fn write(&self, now: Instant, received: u64, sent: u64) {
+        self.log(log::Level::Debug, now, received, sent);
+        if self.status.as_u16() >= 400 && !self.is_refused_ffmpeg() {
+            self.log(log::Level::Warn, now, received, sent);
+        }
+    }
+
+    /// A local FFmpeg that learns from a 401 that it must send its credentials is no news.
+    fn is_refused_ffmpeg(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+            && self.client.is_some_and(|ip| ip.is_loopback())
+            && matches!(self.method.as_str(), "PUT" | "POST" | "DELETE")
+            && self.user_agent.starts_with("Lavf/")
+    }
+
+    fn log(&self, level: log::Level, now: Instant, received: u64, sent: u64) {
+        if !log::log_enabled!(target: "HTTP", level) {
+            return;
+        }
+        let client = self.client.map(|ip| ip.to_string()).unwrap_or_default();
+        let latency = u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
+        log::log!(
+            target: "HTTP",
+            level,
+            address = &*self.address,
+            client = client.as_str(),
+            latency_ms = latency,
+            method = self.method.as_str(),
+            path = self.target.as_str(),
+            proto = protocol(self.version),
+            rx_size_bytes = received,
+            status = self.status.as_u16(),
+            status_text = self.status.canonical_reason().unwrap_or(""),
+            tx_size_bytes = sent,
+            user_agent = self.user_agent.as_str();
+            ""
+        );
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}

@@ -1,0 +1,122 @@
+//! CORS (`contract/http-api.md` §2.7): `*` below `/api`, the configured origins elsewhere. Pure.
+
+use http::header::{self, HeaderMap, HeaderValue};
+
+use super::add;
+
+/// The allowed origins of all paths outside `/api`, first match first.
+#[derive(Clone, Debug, Default)]
+pub struct Cors {
+    origins: Vec<String>,
+}
+
+impl Cors {
+    pub fn new(origins: Vec<String>) -> Self {
+        Self { origins }
+    }
+
+    /// Adds the headers of an ordinary answer.
+    pub(crate) fn apply(&self, path: &str, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+        add(headers, header::VARY, "Origin");
+        let Some(allowed) = self.allowed(path, origin) else { return };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Content-Length"));
+    }
+
+    /// Adds the headers of an answer to `OPTIONS`.
+    pub(crate) fn preflight(&self, path: &str, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+        add(headers, header::VARY, "Origin");
+        let Some(allowed) = self.allowed(path, origin) else { return };
+        add(headers, header::VARY, "Access-Control-Request-Method");
+        add(headers, header::VARY, "Access-Control-Request-Headers");
+        let fixed = [
+            (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET,HEAD,PUT,POST,DELETE,PATCH"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "Origin,Content-Length,Content-Type,Authorization"),
+            (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+        ];
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        for (name, value) in fixed {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+
+    fn allowed(&self, path: &str, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
+        let any = HeaderValue::from_static("*");
+        let origin = origin.filter(|origin| !origin.is_empty())?;
+        if path.starts_with("/api") {
+            return Some(any);
+        }
+        let text = origin.to_str().ok()?;
+        let entry = self.origins.iter().find(|entry| matches(entry.as_bytes(), text.as_bytes()))?;
+        Some(if entry == "*" { any } else { origin.clone() })
+    }
+}
+
+/// Whether `pattern`, in which `*` is any run and `?` any one byte, covers all of `text`. Linear memory, no recursion.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut from) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while from < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, from));
+                at += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == text[from] => {
+                at += 1;
+                from += 1;
+            }
+            _ => {
+                let Some((star_at, star_from)) = star else { return false };
+                star = Some((star_at, star_from + 1));
+                (at, from) = (star_at + 1, star_from + 1);
+            }
+        }
+    }
+    pattern[at..].iter().all(|&byte| byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(origins: &[&str], path: &str, origin: &'static str, expected: Option<&str>) {
+        let cors = Cors::new(origins.iter().map(|&o| o.to_owned()).collect());
+        let (mut plain, mut preflight) = (HeaderMap::new(), HeaderMap::new());
+        let origin = HeaderValue::from_static(origin);
+        cors.apply(path, Some(&origin), &mut plain);
+        cors.preflight(path, Some(&origin), &mut preflight);
+        for headers in [plain, preflight] {
+            let got = headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).map(|v| v.to_str().expect("text"));
+            assert_eq!(got, expected);
+            assert_eq!(headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS), expected.is_some());
+            assert_eq!(headers[header::VARY], "Origin");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        check(&["*"], "/memfs/x", "http://a", Some("*"));
+        check(&["https://a.example"], "/memfs/x", "https://a.example", Some("https://a.example"));
+        check(&["https://a.example"], "/memfs/x", "http://a.example", None);
+        check(&["https://a.example"], "/api/v3/log", "http://evil", Some("*"));
+        check(&["https://a.example"], "/apix", "http://evil", Some("*"));
+        check(&["http://*.b.example"], "/", "http://x.b.example", Some("http://x.b.example"));
+        check(&["http://*.b.example"], "/", "http://b.example", None);
+        check(&["http://*.b.example"], "/", "http://x.b.example.evil", None);
+        check(&["http://?.c"], "/", "http://x.c", Some("http://x.c"));
+        check(&["http://a", "*"], "/", "http://a", Some("http://a"));
+        check(&["*", "http://a"], "/", "http://a", Some("*"));
+        check(&[], "/", "http://a", None);
+        check(&["*"], "/", "", None);
+    }
+
+    #[test]
+    fn many_stars_cost_little() {
+        let pattern = "*a".repeat(200);
+        assert!(!matches(pattern.as_bytes(), "a".repeat(100).as_bytes()));
+    }
+}
