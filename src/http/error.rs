@@ -1,5 +1,6 @@
 //! Error → status + body. The only place that knows status codes of failures.
 
+pub(crate) mod config;
 pub(crate) mod process;
 
 use http::StatusCode;

@@ -1,5 +1,9 @@
 //! Crash-safe documents on flash: process definitions, orders and metadata in `db.json` (version 4).
 
+pub mod driver;
 pub mod schema;
+#[cfg(test)]
+mod tests;
 
+pub use driver::{Error, Handle, open};
 pub use schema::{Db, Record};

@@ -8,7 +8,7 @@ use crate::config::document::{MountAuth, S3, Tenant};
 
 /// What is wrong with an entry of either list.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Invalid {
+pub(in crate::config) enum Invalid {
     #[error("invalid url encoding of tenant {0}: scheme, domain or query are missing")]
     TenantUrl(usize),
     #[error("invalid base64 encoding of tenant {index}: {reason}")]

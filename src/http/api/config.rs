@@ -1,18 +1,57 @@
-//! `/api/v3/config`: read, replace, reload.
+//! `/api/v3/config`: read, replace, reload (`contract/http-api.md` §7.4).
 
-use crate::http::{Answer, Context, Error, Request};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
 
-pub(crate) async fn get(ctx: &Context, req: Request) -> Answer {
-    let _ = (ctx, req);
-    Err(Error::not_found())
+use crate::base::clock::Now;
+use crate::base::control::Control;
+use crate::base::stamp::Stamp;
+use crate::config::document::Document;
+use crate::config::{Faults, PutError};
+use crate::http::request::JSON_BODY;
+use crate::http::{Answer, Context, Error, Request, error, response};
+
+#[derive(Serialize)]
+struct View {
+    created_at: Stamp,
+    loaded_at: Stamp,
+    updated_at: Stamp,
+    config: Document,
+    overrides: Vec<&'static str>,
 }
 
-pub(crate) async fn put(ctx: &Context, req: Request) -> Answer {
-    let _ = (ctx, req);
-    Err(Error::not_found())
+/// What is stored, under the environment; secrets in clear.
+pub(crate) async fn get(ctx: &Context, _req: Request) -> Answer {
+    let view = ctx.config.view();
+    response::json(&View {
+        created_at: view.created_at,
+        loaded_at: view.loaded_at,
+        updated_at: view.updated_at,
+        config: view.document,
+        overrides: view.overrides,
+    })
 }
 
-pub(crate) async fn reload(ctx: &Context, req: Request) -> Answer {
-    let _ = (ctx, req);
-    Err(Error::not_found())
+/// A partial document of version 1, 2 or 3; in force after a reload.
+pub(crate) async fn put(ctx: &Context, mut req: Request) -> Answer {
+    let partial: Value = req.json_untyped(JSON_BODY).await?;
+    match ctx.config.put(partial, Now::read()).await {
+        Ok(()) => response::ok(),
+        Err(PutError::Invalid(faults)) => conflict(&faults),
+        Err(refused) => Err(error::config::put(&refused)),
+    }
+}
+
+/// Answers at once. Requests while one is waiting join it.
+pub(crate) async fn reload(ctx: &Context, _req: Request) -> Answer {
+    ctx.control.send(Control::Reload);
+    response::ok()
+}
+
+/// 409 with variable → texts in place of the usual error.
+fn conflict(faults: &Faults) -> Answer {
+    let mut response = response::json(&faults.by_variable())?;
+    *response.status_mut() = StatusCode::CONFLICT;
+    Ok(response)
 }
