@@ -115,6 +115,15 @@ impl Policy {
     }
 }
 
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
 impl Exit {
     /// FFmpeg answers SIGINT with code 255.
     fn state(self) -> State {

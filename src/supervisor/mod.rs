@@ -4,8 +4,16 @@
 //! table without waiting. A change is answered after its commit is durable; concurrent changes share a commit.
 
 mod address;
+mod batch;
+mod child_driver;
+mod client;
+mod driver;
 mod placeholder;
+mod probe_driver;
 pub mod resolve;
+mod runner;
+mod steps;
+mod table;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,11 +24,14 @@ use crate::ffmpeg::{Progress, Stream};
 use crate::process::{Order, ProcessConfig, State};
 
 pub use crate::process::ReportView;
+pub use client::Handle;
+pub use driver::{Commit, Deps, REQUEST_QUEUE, Section, spawn};
+pub use probe_driver::PROBES;
 
-/// Requests waiting for the event loop; beyond it callers wait in line.
-pub const REQUEST_QUEUE: usize = 64;
 /// Definitions kept at once; beyond it `Error::Full`.
 pub const PROCESSES: usize = 1000;
+/// Metadata keys of one process, and global ones; beyond it `Error::Full`.
+pub const METADATA_KEYS: usize = 1000;
 
 /// What became of one `Change`.
 #[derive(Clone, Debug)]
@@ -47,8 +58,9 @@ pub enum Error {
     /// `ffmpeg.max_processes`.
     #[error("max. number of running processes ({0}) reached")]
     Limit(usize),
-    #[error("at most {PROCESSES} processes can be defined")]
-    Full,
+    /// A bound of the box, not of Core.
+    #[error("no more than {bound} {what} can be kept")]
+    Full { what: &'static str, bound: usize },
     /// Another change came between reading the definition and this update of it.
     #[error("the process '{0}' was changed meanwhile")]
     Changed(String),
@@ -61,48 +73,9 @@ pub enum Error {
     Stopped,
 }
 
-/// Cheap handle to the supervisor.
-#[derive(Clone)]
-pub struct Handle {}
-
-impl Handle {
-    /// Makes all of `changes` or none. Answers once they are durable and every child that had to end has ended.
-    ///
-    /// # Errors
-    /// The first change that is refused; `Store` when the commit failed.
-    pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, Error> {
-        let _ = changes;
-        todo!()
-    }
-
-    /// The process `id`.
-    pub fn get(&self, id: &str) -> Option<ProcessView> {
-        let _ = id;
-        todo!()
-    }
-
-    /// All processes in order of creation.
-    pub fn list(&self) -> Vec<ProcessView> {
-        todo!()
-    }
-
-    /// Global metadata; `None` once its last key was removed.
-    pub fn metadata(&self) -> Option<BTreeMap<String, Value>> {
-        todo!()
-    }
-
-    /// Runs the inputs of the process `id` without its outputs; an invalid process has no streams and no log.
-    ///
-    /// # Errors
-    /// `UnknownProcess`, `Stopped`.
-    pub async fn probe(&self, id: &str) -> Result<ProbeView, Error> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Stops all children in parallel, orders kept; answers when they are gone. Later changes get `Error::Stopped`.
-    pub async fn shutdown(&self) {
-        todo!()
+impl From<resolve::Invalid> for Error {
+    fn from(resolve::Invalid(text): resolve::Invalid) -> Self {
+        Self::Invalid(text)
     }
 }
 

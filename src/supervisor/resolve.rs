@@ -116,6 +116,15 @@ pub fn resolve(
     Ok(resolved)
 }
 
+/// The outputs of `config` as references see them, whether or not the definition itself holds.
+///
+/// # Errors
+/// A placeholder names a file system that does not exist.
+pub fn outputs(config: &ProcessConfig, env: &ResolveEnv) -> Result<ResolvedOutputs, Invalid> {
+    let outputs = expand(config, &env.templates)?.outputs;
+    Ok(outputs.into_iter().map(|output| (output.id, output.address)).collect())
+}
+
 /// Gives each playout input the lowest free port and rebuilds the command; nothing happens without playout.
 /// `taken` knows the ports that other processes hold (`Resolved::ports`).
 ///

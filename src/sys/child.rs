@@ -27,7 +27,10 @@ pub struct Child {
     group: Group,
     process: std::process::Child,
     exit: AsyncFd<OwnedFd>,
-    /// What the child says on stderr.
+}
+
+/// The ends of a child's pipes.
+pub struct Outputs {
     pub stderr: pipe::Receiver,
     /// What the child writes to descriptor 3.
     pub extra: pipe::Receiver,
@@ -61,7 +64,7 @@ impl Child {
     ///
     /// # Errors
     /// What the operating system says; the child does not exist then.
-    pub fn spawn(program: &Path, args: &[String], marker: &OsStr) -> io::Result<Self> {
+    pub fn spawn(program: &Path, args: &[String], marker: &OsStr) -> io::Result<(Self, Outputs)> {
         let (stderr, stderr_tx) = io::pipe()?;
         let (extra, extra_tx) = io::pipe()?;
         let stderr = pipe::Receiver::from_owned_fd(stderr.into())?;
@@ -74,10 +77,14 @@ impl Child {
         // SAFETY: `prepare` only makes system calls that are allowed between fork and exec.
         unsafe { command.pre_exec(move || prepare(parent, extra_fd)) };
         let mut process = command.spawn()?;
-        let exit = pidfd(process.id()).and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
+        let exit = pidfd(process.id()).and_then(|fd| {
+            // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped.
+            Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+        });
         match (exit, i32::try_from(process.id())) {
             (Ok(exit), Ok(pid)) => {
-                Ok(Self { group: Group(Rc::new(Cell::new(Some(pid)))), process, exit, stderr, extra })
+                let group = Group(Rc::new(Cell::new(Some(pid))));
+                Ok((Self { group, process, exit }, Outputs { stderr, extra }))
             }
             (exit, _) => {
                 process.kill()?;

@@ -4,18 +4,18 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use rill::sys::child::Child;
+use rill::sys::child::{Child, Outputs};
 use rill::sys::proc;
 use tokio::io::AsyncReadExt;
 
 use crate::fake::{self, eventually, is_alive};
 
-fn spawn(address: &str) -> (tempfile::TempDir, Child) {
+fn spawn(address: &str) -> (tempfile::TempDir, Child, Outputs) {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let program = fake::ffmpeg(dir.path());
     let args = ["-i", &address.replace("DIR", dir.path().to_str().expect("utf-8"))].map(str::to_owned);
-    let child = Child::spawn(&program, &args, dir.path().as_os_str()).expect("the script starts");
-    (dir, child)
+    let (child, outputs) = Child::spawn(&program, &args, dir.path().as_os_str()).expect("the script starts");
+    (dir, child, outputs)
 }
 
 async fn reap(child: &mut Child) -> std::process::ExitStatus {
@@ -26,24 +26,24 @@ async fn reap(child: &mut Child) -> std::process::ExitStatus {
 #[test]
 fn codes_signals_and_output_arrive() {
     fake::run(async {
-        let (_dir, mut child) = spawn("exit:3");
+        let (_dir, mut child, mut outputs) = spawn("exit:3");
         assert_eq!(reap(&mut child).await.code(), Some(3));
         let mut text = String::new();
-        child.stderr.read_to_string(&mut text).await.expect("the pipe ends");
+        outputs.stderr.read_to_string(&mut text).await.expect("the pipe ends");
         assert_eq!(text, "leaving with 3\n");
 
-        let (_dir, mut child) = spawn("progress");
+        let (_dir, mut child, mut outputs) = spawn("progress");
         let mut bytes = [0; 8];
-        child.extra.read_exact(&mut bytes).await.expect("progress comes on descriptor 3");
+        outputs.extra.read_exact(&mut bytes).await.expect("progress comes on descriptor 3");
         assert_eq!(&bytes, b"frame=1\n");
         assert!(child.reap().expect("it is our child").is_none(), "it still runs");
         child.group().interrupt();
         assert_eq!(reap(&mut child).await.code(), Some(255));
         child.group().kill();
 
-        let (_dir, mut child) = spawn("deaf");
+        let (_dir, mut child, mut outputs) = spawn("deaf");
         let mut bytes = [0; 4];
-        child.stderr.read_exact(&mut bytes).await.expect("it says that it is deaf");
+        outputs.stderr.read_exact(&mut bytes).await.expect("it says that it is deaf");
         child.group().interrupt();
         child.group().kill();
         assert_eq!(reap(&mut child).await.signal(), Some(libc::SIGKILL));
@@ -56,9 +56,9 @@ fn environment_is_empty_and_no_descriptor_is_inherited() {
         // A library's descriptor, not close-on-exec.
         let file = tempfile::NamedTempFile::with_prefix("stray").expect("a file can be made");
         let stray = nix::unistd::dup(&file).expect("a descriptor is free");
-        let (dir, mut child) = spawn("env:DIR/env");
+        let (dir, mut child, mut outputs) = spawn("env:DIR/env");
         let mut ready = [0; 6];
-        child.stderr.read_exact(&mut ready).await.expect("it says ready");
+        outputs.stderr.read_exact(&mut ready).await.expect("it says ready");
         let text = fs::read_to_string(dir.path().join("env")).expect("it wrote its environment");
         child.group().kill();
         reap(&mut child).await;
@@ -74,9 +74,9 @@ fn environment_is_empty_and_no_descriptor_is_inherited() {
 #[test]
 fn what_a_child_forked_ends_with_it() {
     fake::run(async {
-        let (dir, mut child) = spawn("fork:DIR/pid");
+        let (dir, mut child, mut outputs) = spawn("fork:DIR/pid");
         let mut ready = [0; 6];
-        child.stderr.read_exact(&mut ready).await.expect("it says ready");
+        outputs.stderr.read_exact(&mut ready).await.expect("it says ready");
         let grandchild = fs::read_to_string(dir.path().join("pid")).expect("it wrote the number").trim().to_owned();
         assert!(is_alive(&grandchild));
         child.group().interrupt();
@@ -90,9 +90,9 @@ fn a_child_dies_with_the_thread_that_started_it() {
     let (dir, pid) = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
         runtime.block_on(async {
-            let (dir, mut child) = spawn("deaf");
+            let (dir, mut child, mut outputs) = spawn("deaf");
             let mut bytes = [0; 4];
-            child.stderr.read_exact(&mut bytes).await.expect("it says that it is deaf");
+            outputs.stderr.read_exact(&mut bytes).await.expect("it says that it is deaf");
             let pid = child.pid();
             // As after kill -9: nobody gets to kill it.
             std::mem::forget(child);
@@ -108,9 +108,9 @@ fn a_child_dies_with_the_thread_that_started_it() {
 #[test]
 fn leftovers_of_a_dead_daemon_are_found_by_their_marker() {
     fake::run(async {
-        let (dir, mut child) = spawn("escape:DIR/pid");
+        let (dir, mut child, mut outputs) = spawn("escape:DIR/pid");
         let mut ready = [0; 6];
-        child.stderr.read_exact(&mut ready).await.expect("it says ready");
+        outputs.stderr.read_exact(&mut ready).await.expect("it says ready");
         let escaped = fs::read_to_string(dir.path().join("pid")).expect("it wrote the number").trim().to_owned();
         let comm = format!("/proc/{escaped}/comm");
         eventually("setsid has left the group", || fs::read_to_string(&comm).is_ok_and(|name| name == "sleep\n")).await;

@@ -73,7 +73,7 @@ fn refused(error: &supervisor::Error, message: &str) -> Error {
         | E::Invalid(_)
         | E::InvalidDefinition(_)
         | E::Limit(_)
-        | E::Full
+        | E::Full { .. }
         | E::Changed(_)
         | E::EmptyKey => (StatusCode::BAD_REQUEST, message),
         E::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),

@@ -1,0 +1,185 @@
+//! One child's task: reads its pipes in bounded pieces, waits for its end, tells the event loop in order.
+//!
+//! pipes → `Said::Stderr`, `Said::Extra` → loop; the end comes last, after what the child still said. A full loop makes
+//! the task wait, and with it the child. A chatty child gets `BURST` bytes per `BURST_PAUSE`, not the thread.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::table::Key;
+use crate::ffmpeg::args;
+use crate::process::machine::Exit;
+use crate::sys;
+use crate::sys::child::{Child, Group, Outputs};
+use crate::sys::proc::Stat;
+
+/// Pieces from all children that wait for the loop.
+pub(super) const SAID_QUEUE: usize = 64;
+/// Bytes of one piece.
+const PIECE: usize = 4 * 1024;
+/// Bytes a child may say before its reader pauses.
+const BURST: usize = 32 * 1024;
+const BURST_PAUSE: Duration = Duration::from_millis(10);
+/// How long an escaped descendant may keep the pipes of an ended child open.
+const DRAIN: Duration = Duration::from_millis(500);
+/// What a child may have left in both pipes when it ends, with room to spare.
+const DRAIN_BYTES: usize = 256 * 1024;
+
+/// News of one run of one process.
+pub(super) struct Said {
+    pub(super) key: Key,
+    pub(super) run: u64,
+    pub(super) what: What,
+}
+
+/// What a child said or did.
+pub(super) enum What {
+    Stderr(Vec<u8>),
+    /// Bytes of `-progress`.
+    Extra(Vec<u8>),
+    /// The last news of a run.
+    Exited(Exit),
+}
+
+/// How children are started.
+#[derive(Clone)]
+pub(super) struct Launcher {
+    pub(super) program: PathBuf,
+    /// Tells children of this daemon from those of others.
+    pub(super) marker: OsString,
+    /// FFmpeg's major and minor, once known.
+    pub(super) version: Option<(u64, u64)>,
+    /// CPUs that 100 percent stand for.
+    pub(super) cpus: f64,
+    pub(super) said: mpsc::Sender<Said>,
+}
+
+/// The loop's hold on a child that its task owns.
+pub(super) struct Started {
+    pub(super) group: Group,
+    pub(super) stat: Option<Stat>,
+}
+
+impl Launcher {
+    /// Starts FFmpeg with `command`; its news come under `key` and `run`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(super) fn start(&self, key: Key, run: u64, command: &[String]) -> io::Result<Started> {
+        let (child, outputs) = Child::spawn(&self.program, &args::spawn(command, self.version), &self.marker)?;
+        let started = Started { group: child.group(), stat: Stat::open(child.pid()).ok() };
+        tokio::task::spawn_local(Reader { key, run, said: self.said.clone() }.pump(child, outputs));
+        Ok(started)
+    }
+
+    /// Entropy for back-off.
+    pub(super) fn jitter(&self) -> u8 {
+        let [jitter] = sys::entropy();
+        jitter
+    }
+}
+
+struct Reader {
+    key: Key,
+    run: u64,
+    said: mpsc::Sender<Said>,
+}
+
+impl Reader {
+    async fn pump(self, mut child: Child, mut outputs: Outputs) {
+        let (mut stderr_open, mut extra_open) = (true, true);
+        let mut spent = 0;
+        loop {
+            let what = tokio::select! {
+                piece = piece(&mut outputs.stderr), if stderr_open => { stderr_open = piece.is_some(); piece.map(What::Stderr) }
+                piece = piece(&mut outputs.extra), if extra_open => { extra_open = piece.is_some(); piece.map(What::Extra) }
+                () = child.exited() => break,
+            };
+            let Some(what) = what else { continue };
+            spent += what.len();
+            if self.tell(what).await.is_err() {
+                return;
+            }
+            if spent >= BURST {
+                spent = 0;
+                sleep(BURST_PAUSE).await;
+            }
+        }
+        let exit = reap(&mut child);
+        let rest = async {
+            self.drain(&mut outputs.stderr, What::Stderr).await;
+            self.drain(&mut outputs.extra, What::Extra).await;
+        };
+        // Whoever still holds a pipe has left the group; what it says is not the child's any more.
+        let _ = timeout(DRAIN, rest).await;
+        let _ = self.tell(What::Exited(exit)).await;
+    }
+
+    async fn drain(&self, pipe: &mut (impl AsyncRead + Unpin), wrap: fn(Vec<u8>) -> What) {
+        let mut left = DRAIN_BYTES;
+        while let Some(bytes) = piece(pipe).await {
+            left = left.saturating_sub(bytes.len());
+            if self.tell(wrap(bytes)).await.is_err() || left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// An error means that the loop is gone; the child goes with its task.
+    async fn tell(&self, what: What) -> Result<(), mpsc::error::SendError<Said>> {
+        self.said.send(Said { key: self.key, run: self.run, what }).await
+    }
+}
+
+impl What {
+    fn len(&self) -> usize {
+        match self {
+            Self::Stderr(bytes) | Self::Extra(bytes) => bytes.len(),
+            Self::Exited(_) => 0,
+        }
+    }
+}
+
+/// The next bytes; `None` at the end of the pipe.
+pub(super) async fn piece(pipe: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(PIECE);
+    match pipe.read_buf(&mut bytes).await {
+        Ok(length) if length > 0 => {
+            bytes.shrink_to_fit();
+            Some(bytes)
+        }
+        _ => None,
+    }
+}
+
+/// Takes the status of a child that has ended.
+pub(super) fn reap(child: &mut Child) -> Exit {
+    match child.reap() {
+        Ok(Some(status)) => exit(status),
+        Ok(None) => {
+            log::error!(target: "Process", pid = child.pid(); "a child was reported ended but runs; killing it");
+            child.group().kill();
+            Exit::Signal(9)
+        }
+        Err(error) => {
+            log::error!(target: "Process", pid = child.pid(); "the status of a child is lost: {error}");
+            Exit::Code(-1)
+        }
+    }
+}
+
+fn exit(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(-1),
+    }
+}

@@ -1,0 +1,210 @@
+//! The supervisor's event loop: requests, commits, children, ticks and time-outs, one at a time.
+//!
+//! ```text
+//! Handle ─ apply ─► queue ─► Batch on a copy ─► store commit ─► table swapped, effects ─► callers answered
+//!                              (next batch waits; reads, children and timers do not)
+//! child tasks ─ Said ─► Runner          ticker ─► usage, limits          next_timeout ─► grace, reconnect, stale
+//! ```
+//! All requests that wait when a commit ends share the next one. A caller whose change ends a child is answered when
+//! that child is gone; nobody else waits for it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+use super::child_driver::{Launcher, SAID_QUEUE, Said};
+use super::probe_driver::Probes;
+use super::resolve::ResolveEnv;
+use super::runner::Runner;
+use super::steps::Supervisor;
+use super::table::{Key, Table};
+use super::{Change, Error, Handle, Outcome};
+use crate::base::clock::Now;
+use crate::config;
+use crate::process::machine::{Input, KILL_GRACE};
+use crate::storage;
+use crate::store::Db;
+use crate::sys::child::find_program;
+use crate::sys::proc;
+
+/// Requests waiting for the event loop; beyond it callers wait in line. One batch takes all that wait.
+pub const REQUEST_QUEUE: usize = 64;
+/// Between two samples of each child.
+const TICK: Duration = Duration::from_secs(1);
+/// Shutdown gives up on a child that not even SIGKILL ends.
+pub(super) const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(KILL_GRACE.as_secs() + 2);
+/// How often, and how far apart, leftovers of a dead daemon are looked for until there are none.
+const LEFTOVER_SCANS: usize = 20;
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(50);
+
+/// A commit under way.
+pub type Commit = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+
+/// Handles that the supervisor works with.
+pub struct Deps {
+    /// Makes a document durable; the text says why it is not.
+    pub commit: Box<dyn Fn(Db) -> Commit>,
+    pub storage: storage::Handle,
+    /// FFmpeg's version (`N.N.N`), once known.
+    pub ffmpeg_version: Box<dyn Fn() -> Option<String>>,
+}
+
+/// The supervisor's part of the configuration.
+pub struct Section {
+    pub ffmpeg: config::Ffmpeg,
+    pub env: ResolveEnv,
+}
+
+/// What readers share with the loop.
+pub(super) struct Shared {
+    pub(super) table: Table,
+    pub(super) runners: BTreeMap<Key, Runner>,
+    pub(super) launcher: Launcher,
+}
+
+/// What the handle asks for.
+pub(super) enum Request {
+    Apply { changes: Vec<Change>, reply: Reply },
+    Reconfigure { section: Box<Section>, reply: oneshot::Sender<()> },
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Vec<Outcome>, Error>>;
+
+/// Everything that wakes the loop.
+enum Event {
+    Request(Request),
+    Committed(Result<(), String>),
+    Said(Said),
+    Tick,
+    Timeout,
+    /// The last handle is gone.
+    Abandoned,
+}
+
+/// Takes over `db` and starts what is ordered to run. `marker` tells children of this daemon from others, also after
+/// its death: its database directory.
+pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
+    let (requests, requests_rx) = mpsc::channel(REQUEST_QUEUE);
+    let (said, said_rx) = mpsc::channel(SAID_QUEUE);
+    let launcher = Launcher {
+        program: find_program(&section.ffmpeg.binary),
+        marker: marker.to_owned(),
+        version: None,
+        cpus: proc::cpu_capacity(),
+        said,
+    };
+    let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher };
+    let shared = Rc::new(RefCell::new(shared));
+    let probes = Probes::default();
+    let handle = Handle { requests, shared: shared.clone(), probes: probes.clone() };
+    let mut ticker = interval(TICK);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let inputs = Inputs { requests: requests_rx, said: said_rx, ticker, commit: None, stash: None, abandoned: false };
+    let mut supervisor = Supervisor::new(shared, section, deps, probes);
+    supervisor.load(Now::read());
+    tokio::task::spawn_local(supervisor.run(inputs));
+    handle
+}
+
+/// The loop's sources.
+struct Inputs {
+    requests: mpsc::Receiver<Request>,
+    said: mpsc::Receiver<Said>,
+    ticker: Interval,
+    commit: Option<Commit>,
+    /// A request that ended a batch because it is none.
+    stash: Option<Request>,
+    /// No handle is left.
+    abandoned: bool,
+}
+
+impl Inputs {
+    /// The next event. Requests wait while a commit is under way.
+    async fn next(&mut self, wake: Option<Instant>, watching: bool) -> Event {
+        let Self { requests, said, ticker, commit, stash, abandoned } = self;
+        let committing = commit.is_some();
+        if !committing && let Some(request) = stash.take() {
+            return Event::Request(request);
+        }
+        tokio::select! {
+            result = async { commit.as_mut().expect("checked by the branch").await }, if committing => {
+                *commit = None;
+                Event::Committed(result)
+            }
+            request = requests.recv(), if !committing && !*abandoned => {
+                *abandoned = request.is_none();
+                request.map_or(Event::Abandoned, Event::Request)
+            }
+            Some(said) = said.recv() => Event::Said(said),
+            _ = ticker.tick(), if watching => Event::Tick,
+            () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => Event::Timeout,
+        }
+    }
+
+    /// Another change that waits already.
+    fn more(&mut self) -> Option<(Vec<Change>, Reply)> {
+        match self.requests.try_recv().ok()? {
+            Request::Apply { changes, reply } => Some((changes, reply)),
+            other => {
+                self.stash = Some(other);
+                None
+            }
+        }
+    }
+}
+
+impl Supervisor {
+    async fn run(mut self, mut inputs: Inputs) {
+        let marker = self.shared.borrow().launcher.marker.clone();
+        clear_leftovers(&marker).await;
+        self.boot(Now::read());
+        while !self.is_done(Now::read()) {
+            let event = inputs.next(self.wake_at(), self.has_children()).await;
+            let now = Now::read();
+            self.handle(now, event, &mut inputs);
+            self.settle();
+        }
+        let _ = timeout(SHUTDOWN_DEADLINE, self.probes.ended()).await;
+        clear_leftovers(&marker).await;
+        self.answer_closers();
+    }
+
+    fn handle(&mut self, now: Now, event: Event, inputs: &mut Inputs) {
+        match event {
+            Event::Request(Request::Apply { changes, reply }) => {
+                inputs.commit = self.collect(now, (changes, reply), || inputs.more());
+            }
+            Event::Request(Request::Reconfigure { section, reply }) => {
+                self.reconfigure(now, *section);
+                let _ = reply.send(());
+            }
+            Event::Request(Request::Shutdown { reply }) => self.close(now, Some(reply)),
+            Event::Abandoned => self.close(now, None),
+            Event::Committed(result) => self.committed(now, result),
+            Event::Said(said) => self.hear(now, said),
+            Event::Tick => self.each(now, |runner, launcher| runner.tick(now, launcher)),
+            Event::Timeout => self.each(now, |runner, launcher| runner.drive(now, Input::Timeout, launcher)),
+        }
+    }
+}
+
+/// Kills what a dead daemon, or an escaped descendant, left running, and waits until it is gone.
+async fn clear_leftovers(marker: &OsStr) {
+    for scan in 0..LEFTOVER_SCANS {
+        let found = proc::kill_leftovers(marker);
+        if found == 0 {
+            return;
+        }
+        if scan == 0 {
+            log::warn!(target: "Process", processes = found; "killed what an earlier run left behind");
+        }
+        sleep(LEFTOVER_PAUSE).await;
+    }
+}

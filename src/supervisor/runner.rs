@@ -1,0 +1,260 @@
+//! One process at work: its machine, its child, what the child says and uses.
+//!
+//! order, news, tick → `Machine` → start, SIGINT, SIGKILL; news → `Parser` → report, progress, activity. Lives from the
+//! definition's creation until it is deleted and its last child has ended. Stores nothing, knows no other process.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::StateView;
+use super::child_driver::{Launcher, Started, What};
+use super::table::{Entry, Key};
+use crate::base::clock::Now;
+use crate::ffmpeg::{LineClass, LineSplitter, Parser, Progress};
+use crate::process::limits::{CpuMeter, LimitWatch, Usage};
+use crate::process::machine::{Exit, Input, Machine, Output, Policy, Reason};
+use crate::process::report::{Bounds, Part};
+use crate::process::{Limits, Order, ProcessConfig, Report, ReportView, State};
+
+/// See the module.
+pub(super) struct Runner {
+    key: Key,
+    definition: Definition,
+    machine: Machine,
+    report: Report,
+    parser: Parser,
+    lines: LineSplitter,
+    child: Option<Running>,
+    /// Runs so far; names the current one.
+    runs: u64,
+    /// The id under which the process was deleted.
+    pub(super) removed: Option<String>,
+}
+
+/// What the next run is started with.
+struct Definition {
+    id: String,
+    command: Rc<Vec<String>>,
+    input_ids: Vec<String>,
+    output_ids: Vec<String>,
+    limits: Limits,
+}
+
+struct Running {
+    started: Started,
+    meter: CpuMeter,
+    watch: LimitWatch,
+    usage: Usage,
+}
+
+impl Runner {
+    /// A process that never ran.
+    pub(super) fn new(now: Now, entry: &Entry, bounds: Bounds) -> Self {
+        Self {
+            key: entry.key,
+            definition: Definition::of(entry),
+            machine: Machine::new(now.mono, Order::Stop, policy(&entry.config)),
+            report: Report::new(entry.created_at, bounds),
+            parser: Parser::new(Vec::new(), Vec::new()),
+            lines: LineSplitter::default(),
+            child: None,
+            runs: 0,
+            removed: None,
+        }
+    }
+
+    /// Takes over a changed definition for the next start; a running child is not touched.
+    pub(super) fn define(&mut self, entry: &Entry) {
+        self.definition = Definition::of(entry);
+        self.machine.set_policy(policy(&entry.config));
+    }
+
+    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+        self.report.set_bounds(bounds);
+    }
+
+    /// Adds a line of our own to the report.
+    pub(super) fn note(&mut self, now: Now, line: &str) {
+        self.report.push(now.unix(), Part::Prelude, line);
+    }
+
+    /// Starts a process that does not run, starts one that runs anew: for a changed definition.
+    pub(super) fn renew(&mut self, now: Now, launcher: &Launcher) {
+        let ran = matches!(self.machine.state(), State::Starting | State::Running);
+        self.drive(now, Input::Start, launcher);
+        if ran {
+            self.drive(now, Input::Restart, launcher);
+        }
+    }
+
+    /// Feeds the machine and does what it asks for.
+    pub(super) fn drive(&mut self, now: Now, input: Input, launcher: &Launcher) {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            self.machine.handle_input(now.mono, input);
+            while let Some(output) = self.machine.poll_output() {
+                match output {
+                    Output::Spawn => next = Some(self.start(now, launcher)),
+                    Output::Interrupt(reason) => self.interrupt(reason),
+                    Output::Kill => self.kill(),
+                }
+            }
+        }
+    }
+
+    /// Takes news of `run`; those of an earlier run are void.
+    pub(super) fn hear(&mut self, now: Now, run: u64, what: What, launcher: &Launcher) {
+        if self.run() != Some(run) {
+            return;
+        }
+        match what {
+            What::Stderr(bytes) => self.hear_lines(now, &bytes),
+            What::Extra(bytes) => self.parser.progress_bytes(now.mono, &bytes),
+            What::Exited(exit) => {
+                let (parser, report) = (&mut self.parser, &mut self.report);
+                self.lines.finish(|line| hear_line(now, line, parser, report));
+                return self.end(now, exit, launcher);
+            }
+        }
+        if let Some(at) = self.parser.last_activity() {
+            self.machine.handle_input(at, Input::Progressed);
+        }
+    }
+
+    /// After a panic while hearing `what`: the run is lost, the process is not.
+    pub(super) fn recover(&mut self, now: Now, exit: Option<Exit>, launcher: &Launcher) {
+        match exit {
+            Some(exit) => self.end(now, exit, launcher),
+            None => self.kill(),
+        }
+    }
+
+    /// Samples the child and judges its limits.
+    pub(super) fn tick(&mut self, now: Now, launcher: &Launcher) {
+        let Some(child) = &mut self.child else { return };
+        let Some((cpu, memory_bytes)) = child.started.stat.as_ref().and_then(|stat| stat.sample()) else { return };
+        child.usage = Usage { memory_bytes, cpu_percent: child.meter.sample(now.mono, cpu) };
+        if let Some(exceeded) = child.watch.sample(now.mono, child.usage) {
+            log::debug!(target: "Process", id = self.definition.id; "above its limit: {exceeded:?}");
+            self.drive(now, Input::LimitExceeded, launcher);
+        }
+    }
+
+    /// When the machine wants to be woken.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.machine.next_timeout()
+    }
+
+    /// The run whose child exists.
+    pub(super) fn run(&self) -> Option<u64> {
+        self.child.as_ref().map(|_| self.runs)
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.machine.state()
+    }
+
+    pub(super) fn report_view(&mut self) -> Rc<ReportView> {
+        self.report.view()
+    }
+
+    /// The state of a process with `order`, as clients see it.
+    pub(super) fn state_view(&self, now: Now, order: Order) -> StateView {
+        let usage = self.child.as_ref().map(|child| child.usage).unwrap_or_default();
+        let reconnect = self.machine.reconnect_in(now.mono).filter(|_| order == Order::Start);
+        StateView {
+            order,
+            state: self.machine.state(),
+            runtime_seconds: self.machine.runtime(now.mono).as_secs(),
+            reconnect_seconds: reconnect.map_or(-1, |left| i64::try_from(left.as_secs()).unwrap_or(i64::MAX)),
+            last_logline: self.report.last_line().to_owned(),
+            progress: if self.child.is_some() { self.parser.progress(now.mono) } else { Progress::default() },
+            memory_bytes: usage.memory_bytes,
+            cpu_percent: usage.cpu_percent,
+            command: self.definition.command.clone(),
+        }
+    }
+
+    fn start(&mut self, now: Now, launcher: &Launcher) -> Input {
+        let definition = &self.definition;
+        self.runs += 1;
+        self.report.start_run(now.unix());
+        self.parser = Parser::new(definition.input_ids.clone(), definition.output_ids.clone());
+        self.lines = LineSplitter::default();
+        match launcher.start(self.key, self.runs, &definition.command) {
+            Ok(started) => {
+                log::info!(target: "Process", id = definition.id; "started");
+                let meter = CpuMeter::new(launcher.cpus);
+                let watch = LimitWatch::new(definition.limits);
+                self.child = Some(Running { started, meter, watch, usage: Usage::default() });
+                Input::Spawned
+            }
+            Err(error) => {
+                let line = format!("fork/exec {}: {error}", launcher.program.display());
+                log::warn!(target: "Process", id = definition.id; "not started: {line}");
+                self.report.push(now.unix(), Part::Prelude, &line);
+                Input::SpawnFailed { jitter: launcher.jitter() }
+            }
+        }
+    }
+
+    fn interrupt(&self, reason: Reason) {
+        let id = &self.definition.id;
+        match reason {
+            Reason::Ordered => log::info!(target: "Process", id = id; "stopping"),
+            Reason::Stale => log::warn!(target: "Process", id = id; "Stopping because of no progress"),
+            Reason::Limit => log::warn!(target: "Process", id = id; "Stopping because limits are exceeded"),
+        }
+        if let Some(child) = &self.child {
+            child.started.group.interrupt();
+        }
+    }
+
+    fn kill(&self) {
+        log::warn!(target: "Process", id = self.definition.id; "killing");
+        if let Some(child) = &self.child {
+            child.started.group.kill();
+        }
+    }
+
+    fn end(&mut self, now: Now, exit: Exit, launcher: &Launcher) {
+        self.child = None;
+        self.parser.reset();
+        self.lines = LineSplitter::default();
+        let level = if matches!(exit, Exit::Code(0 | 255)) { log::Level::Info } else { log::Level::Warn };
+        log::log!(target: "Process", level, id = self.definition.id; "ended: {exit}");
+        self.drive(now, Input::Exited { exit, jitter: launcher.jitter() }, launcher);
+    }
+
+    fn hear_lines(&mut self, now: Now, bytes: &[u8]) {
+        let (parser, report) = (&mut self.parser, &mut self.report);
+        self.lines.feed(bytes, |line| hear_line(now, line, parser, report));
+    }
+}
+
+fn hear_line(now: Now, line: &str, parser: &mut Parser, report: &mut Report) {
+    match parser.stderr_line(now.mono, line) {
+        LineClass::Prelude => report.push(now.unix(), Part::Prelude, line),
+        LineClass::Log => report.push(now.unix(), Part::Log, line),
+        LineClass::Progress | LineClass::Swallowed => {}
+    }
+}
+
+impl Definition {
+    /// An invalid definition has no command.
+    fn of(entry: &Entry) -> Self {
+        let resolved = entry.resolved.as_deref().ok();
+        let ids = |ios: &[crate::process::Io]| ios.iter().map(|io| io.id.clone()).collect();
+        Self {
+            id: entry.config.id.clone(),
+            command: Rc::new(resolved.map(|r| r.command.clone()).unwrap_or_default()),
+            input_ids: resolved.map(|r| ids(&r.inputs)).unwrap_or_default(),
+            output_ids: resolved.map(|r| ids(&r.outputs)).unwrap_or_default(),
+            limits: entry.config.limits,
+        }
+    }
+}
+
+fn policy(config: &ProcessConfig) -> Policy {
+    Policy::new(config.reconnect, config.reconnect_delay_seconds, config.stale_timeout_seconds)
+}

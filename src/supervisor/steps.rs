@@ -1,0 +1,351 @@
+//! What the loop does with each event: batches, effects, readers' news, configuration, boot and end.
+//!
+//! Every function runs to its end without waiting; whoever has to wait is a `Waiter`. The driver brings the events.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::batch::{Applied, Batch, Effect, Rules};
+use super::child_driver::{Launcher, Said, What};
+use super::driver::{Commit, Deps, Reply, SHUTDOWN_DEADLINE, Section, Shared};
+use super::probe_driver::Probes;
+use super::runner::Runner;
+use super::table::{Entry, Key, Renewed};
+use super::{Change, Error, Outcome};
+use crate::base::clock::Now;
+use crate::process::State;
+use crate::process::machine::Input;
+use crate::process::report::Bounds;
+use crate::storage::Purge;
+use crate::sys::child::find_program;
+
+/// A batch whose commit is under way.
+struct Pending {
+    batch: Batch,
+    callers: Vec<(Reply, Applied)>,
+}
+
+/// A caller whose changes are made and who waits for children to end.
+struct Waiter {
+    reply: Reply,
+    outcomes: Vec<Outcome>,
+    runs: Vec<(Key, u64)>,
+}
+
+/// A shutdown under way.
+struct Closing {
+    replies: Vec<oneshot::Sender<()>>,
+    deadline: Instant,
+}
+
+/// The owner of all processes.
+pub(super) struct Supervisor {
+    pub(super) shared: Rc<RefCell<Shared>>,
+    section: Section,
+    deps: Deps,
+    pub(super) probes: Probes,
+    pending: Option<Pending>,
+    /// Bounded by the callers, each of whom waits for its answer.
+    waiters: Vec<Waiter>,
+    closing: Option<Closing>,
+}
+
+impl Supervisor {
+    pub(super) fn new(shared: Rc<RefCell<Shared>>, section: Section, deps: Deps, probes: Probes) -> Self {
+        Self { shared, section, deps, probes, pending: None, waiters: Vec::new(), closing: None }
+    }
+
+    /// Makes everything readable: resolves what was stored and shares out the slots. Nothing starts yet.
+    pub(super) fn load(&mut self, now: Now) {
+        let shared = &mut *self.shared.borrow_mut();
+        shared.table.renew(&self.section.env);
+        shared.table.share_slots(self.section.ffmpeg.max_processes);
+        let bounds = bounds(&self.section);
+        for entry in shared.table.entries() {
+            let mut runner = Runner::new(now, entry, bounds);
+            if entry.refused {
+                runner.note(now, &no_slot(&self.section));
+            }
+            shared.runners.insert(entry.key, runner);
+        }
+    }
+
+    /// Starts what is ordered to run, oldest first.
+    pub(super) fn boot(&mut self, now: Now) {
+        self.learn_version();
+        let entries = self.shared.borrow().table.entries().to_vec();
+        for entry in entries {
+            match &entry.resolved {
+                Ok(resolved) => self.deps.storage.set_rules(&entry.config.id, resolved.cleanup.clone()),
+                Err(why) => {
+                    log::warn!(target: "Process", id = entry.config.id; "Ignoring, the definition is invalid: {why}")
+                }
+            }
+            if entry.refused {
+                log::warn!(target: "Process", id = entry.config.id; "{}", no_slot(&self.section));
+            }
+            if entry.runs() {
+                self.drive(now, entry.key, Input::Start);
+            }
+        }
+    }
+
+    /// Makes a batch of this request and all that wait behind it. Returns the commit it needs, if any.
+    pub(super) fn collect(
+        &mut self,
+        now: Now,
+        first: (Vec<Change>, Reply),
+        mut more: impl FnMut() -> Option<(Vec<Change>, Reply)>,
+    ) -> Option<Commit> {
+        self.learn_version();
+        let ffversion = (self.deps.ffmpeg_version)().map(|version| format!("^{version}"));
+        let max_processes = self.section.ffmpeg.max_processes;
+        let rules = Rules { env: &self.section.env, max_processes, ffversion: ffversion.as_deref() };
+        let mut batch = Batch::new(self.shared.borrow().table.clone());
+        let mut callers = Vec::new();
+        let mut next = Some(first);
+        while let Some((changes, reply)) = next {
+            let applied = match self.closing {
+                Some(_) => Err(Error::Stopped),
+                None => batch.apply(now.unix(), changes, rules),
+            };
+            match applied {
+                Ok(applied) => callers.push((reply, applied)),
+                Err(error) => drop(reply.send(Err(error))),
+            }
+            next = more();
+        }
+        if !batch.dirty {
+            self.carry_out(now, Pending { batch, callers });
+            return None;
+        }
+        let commit = (self.deps.commit)(batch.table.to_db());
+        self.pending = Some(Pending { batch, callers });
+        Some(commit)
+    }
+
+    /// The commit has ended: the batch happens, or it does not.
+    pub(super) fn committed(&mut self, now: Now, result: Result<(), String>) {
+        let Some(pending) = self.pending.take() else { return };
+        match result {
+            Ok(()) => self.carry_out(now, pending),
+            Err(why) => {
+                log::error!(target: "ProcessStore", "changes are refused, they can't be stored: {why}");
+                for (reply, _) in pending.callers {
+                    let _ = reply.send(Err(Error::Store(why.clone())));
+                }
+            }
+        }
+    }
+
+    /// Takes news of a child. A panic costs the run, not the daemon.
+    pub(super) fn hear(&mut self, now: Now, said: Said) {
+        let Shared { runners, launcher, .. } = &mut *self.shared.borrow_mut();
+        let Some(runner) = runners.get_mut(&said.key) else { return };
+        let exit = if let What::Exited(exit) = said.what { Some(exit) } else { None };
+        let step = AssertUnwindSafe(|| runner.hear(now, said.run, said.what, launcher));
+        if catch_unwind(step).is_err() {
+            log::error!(target: "Process", "a panic while reading a child; its run is ended");
+            runner.recover(now, exit, launcher);
+        }
+    }
+
+    /// Does `step` to every runner. A panic costs the run.
+    pub(super) fn each(&mut self, now: Now, step: impl Fn(&mut Runner, &Launcher)) {
+        let Shared { runners, launcher, .. } = &mut *self.shared.borrow_mut();
+        for runner in runners.values_mut() {
+            if catch_unwind(AssertUnwindSafe(|| step(runner, launcher))).is_err() {
+                log::error!(target: "Process", "a panic while watching a child; its run is ended");
+                runner.recover(now, None, launcher);
+            }
+        }
+    }
+
+    /// Puts a changed configuration in force. Only what it changes restarts.
+    pub(super) fn reconfigure(&mut self, now: Now, section: Section) {
+        self.section = section;
+        let program = find_program(&self.section.ffmpeg.binary);
+        let bounds = bounds(&self.section);
+        let (other_program, renewed, moved, entries) = {
+            let shared = &mut *self.shared.borrow_mut();
+            let other_program = shared.launcher.program != program;
+            shared.launcher.program = program;
+            shared.runners.values_mut().for_each(|runner| runner.set_bounds(bounds));
+            let renewed = shared.table.renew(&self.section.env);
+            let moved = shared.table.share_slots(self.section.ffmpeg.max_processes);
+            (other_program, renewed, moved, shared.table.entries().to_vec())
+        };
+        for (entry, (_, change)) in entries.iter().zip(renewed) {
+            self.reconfigure_one(now, entry, change, other_program, moved.contains(&entry.key));
+        }
+    }
+
+    fn reconfigure_one(&mut self, now: Now, entry: &Entry, change: Renewed, other_program: bool, slot_moved: bool) {
+        let id = &entry.config.id;
+        if let Ok(resolved) = &entry.resolved
+            && change != Renewed::Same
+        {
+            self.deps.storage.set_rules(id, resolved.cleanup.clone());
+        }
+        self.with(entry.key, |runner, _| runner.define(entry));
+        if let (Renewed::Invalid, Err(why)) = (change, &entry.resolved) {
+            log::warn!(target: "Process", id = id; "the definition has become invalid: {why}");
+            self.drive(now, entry.key, Input::Stop);
+        } else if entry.refused && slot_moved {
+            let line = no_slot(&self.section);
+            log::warn!(target: "Process", id = id; "{line}");
+            self.drive(now, entry.key, Input::Stop);
+            self.with(entry.key, |runner, _| runner.note(now, &line));
+        } else if entry.runs() && (change == Renewed::Command || other_program || slot_moved) {
+            self.with(entry.key, |runner, launcher| runner.renew(now, launcher));
+        }
+    }
+
+    /// Stops all children at once; orders stay.
+    pub(super) fn close(&mut self, now: Now, reply: Option<oneshot::Sender<()>>) {
+        let deadline = now.mono + SHUTDOWN_DEADLINE;
+        let closing = self.closing.get_or_insert_with(|| Closing { replies: Vec::new(), deadline });
+        closing.replies.extend(reply);
+        self.probes.close();
+        self.each(now, |runner, launcher| runner.drive(now, Input::Stop, launcher));
+    }
+
+    /// Answers whoever waited for a shutdown.
+    pub(super) fn answer_closers(self) {
+        for reply in self.closing.into_iter().flat_map(|closing| closing.replies) {
+            let _ = reply.send(());
+        }
+    }
+
+    /// After each event: answers callers whose children are gone, forgets deleted processes that have ended.
+    pub(super) fn settle(&mut self) {
+        let Shared { runners, table, .. } = &mut *self.shared.borrow_mut();
+        let lives = |(key, run): &(Key, u64)| runners.get(key).is_some_and(|runner| runner.run() == Some(*run));
+        for waiter in &mut self.waiters {
+            waiter.runs.retain(lives);
+        }
+        for waiter in self.waiters.extract_if(.., |waiter| waiter.runs.is_empty()) {
+            let _ = waiter.reply.send(Ok(waiter.outcomes));
+        }
+        let ended = |runner: &Runner| runner.removed.is_some() && runner.run().is_none();
+        if !runners.values().any(ended) {
+            return;
+        }
+        let gone: Vec<Key> = runners.iter().filter(|(_, runner)| ended(runner)).map(|(key, _)| *key).collect();
+        for runner in gone.iter().filter_map(|key| runners.remove(key)) {
+            // A new process of that name has taken over the rules.
+            if let Some(id) = runner.removed.filter(|id| table.get(id).is_none()) {
+                self.deps.storage.drop_rules(&id, Purge::Yes);
+            }
+        }
+    }
+
+    /// Whether the loop has ended.
+    pub(super) fn is_done(&self, now: Now) -> bool {
+        let Some(closing) = &self.closing else { return false };
+        self.pending.is_none() && (closing.deadline <= now.mono || !self.has_children())
+    }
+
+    pub(super) fn has_children(&self) -> bool {
+        self.shared.borrow().runners.values().any(|runner| runner.run().is_some())
+    }
+
+    /// When the loop must wake at the latest.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        let deadline = self.closing.as_ref().map(|closing| closing.deadline);
+        let shared = self.shared.borrow();
+        shared.runners.values().filter_map(Runner::next_timeout).chain(deadline).min()
+    }
+
+    fn carry_out(&mut self, now: Now, pending: Pending) {
+        self.shared.borrow_mut().table = pending.batch.table;
+        for (reply, Applied { outcomes, effects }) in pending.callers {
+            let keys: Vec<Key> = effects.into_iter().map(|effect| self.perform(now, effect)).collect();
+            let shared = self.shared.borrow();
+            let ending = |key: &Key| {
+                let runner = shared.runners.get(key).filter(|runner| runner.state() == State::Finishing)?;
+                Some((*key, runner.run()?))
+            };
+            let runs = keys.iter().filter_map(ending).collect();
+            self.waiters.push(Waiter { reply, outcomes, runs });
+        }
+    }
+
+    fn perform(&mut self, now: Now, effect: Effect) -> Key {
+        match effect {
+            Effect::Added(key) => self.added(now, key),
+            Effect::Replaced { key, old_id } => self.replaced(now, key, &old_id),
+            Effect::Removed { key, id } => {
+                self.with(key, |runner, _| runner.removed = Some(id));
+                self.drive(now, key, Input::Stop)
+            }
+            Effect::Start(key) => self.drive(now, key, Input::Start),
+            Effect::Stop(key) => self.drive(now, key, Input::Stop),
+            Effect::Restart(key) => self.drive(now, key, Input::Restart),
+        }
+    }
+
+    fn added(&mut self, now: Now, key: Key) -> Key {
+        let shared = &mut *self.shared.borrow_mut();
+        // Nothing is found when a later change of the same batch has deleted it again.
+        if let Some(entry) = shared.table.by_key(key) {
+            shared.runners.insert(key, Runner::new(now, entry, bounds(&self.section)));
+            if let Ok(resolved) = &entry.resolved {
+                self.deps.storage.set_rules(&entry.config.id, resolved.cleanup.clone());
+            }
+        }
+        key
+    }
+
+    fn replaced(&mut self, now: Now, key: Key, old_id: &str) -> Key {
+        let Some(entry) = self.shared.borrow().table.by_key(key).cloned() else { return key };
+        if entry.config.id != old_id && self.shared.borrow().table.get(old_id).is_none() {
+            self.deps.storage.drop_rules(old_id, Purge::No);
+        }
+        if let Ok(resolved) = &entry.resolved {
+            self.deps.storage.set_rules(&entry.config.id, resolved.cleanup.clone());
+        }
+        self.with(key, |runner, launcher| {
+            runner.define(&entry);
+            if entry.runs() {
+                runner.renew(now, launcher);
+            }
+        });
+        key
+    }
+
+    fn drive(&mut self, now: Now, key: Key, input: Input) -> Key {
+        self.with(key, |runner, launcher| runner.drive(now, input, launcher));
+        key
+    }
+
+    fn with(&mut self, key: Key, step: impl FnOnce(&mut Runner, &Launcher)) {
+        let Shared { runners, launcher, .. } = &mut *self.shared.borrow_mut();
+        if let Some(runner) = runners.get_mut(&key) {
+            step(runner, launcher);
+        }
+    }
+
+    /// The next starts know what FFmpeg can.
+    fn learn_version(&mut self) {
+        let version = (self.deps.ffmpeg_version)();
+        self.shared.borrow_mut().launcher.version = version.as_deref().and_then(major_minor);
+    }
+}
+
+fn bounds(section: &Section) -> Bounds {
+    Bounds { lines: section.ffmpeg.log_max_lines, history: section.ffmpeg.log_max_history }
+}
+
+fn no_slot(section: &Section) -> String {
+    format!("not started: {}", Error::Limit(section.ffmpeg.max_processes))
+}
+
+fn major_minor(version: &str) -> Option<(u64, u64)> {
+    let mut numbers = version.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
