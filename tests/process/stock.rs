@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rill::ffmpeg::{LineClass, LineSplitter, Parser, Probe, Progress, args};
-use rill::sys::child::Child;
+use rill::sys::child::{Child, Outputs};
 use tokio::io::AsyncReadExt;
 
 use crate::fake;
@@ -33,6 +33,7 @@ const X264: &str = "-c:v libx264 -preset ultrafast -g 25";
 /// A run and everything that was read of it.
 struct Run {
     child: Child,
+    outputs: Outputs,
     splitter: LineSplitter,
     parser: Parser,
     log: Vec<String>,
@@ -45,10 +46,10 @@ impl Run {
         let dir = tempfile::tempdir().expect("a directory can be made");
         let command = words(&text.replace("DIR", dir.path().to_str().expect("utf-8")));
         let argv = args::spawn(&command, Some((4, 4)));
-        let child = Child::spawn(&ffmpeg(), &argv, OsStr::new("stock")).expect("FFmpeg starts");
+        let (child, outputs) = Child::spawn(&ffmpeg(), &argv, OsStr::new("stock")).expect("FFmpeg starts");
         let ids = |side: &str| (0..3).map(|n| format!("{side}{n}")).collect();
         let (splitter, parser) = (LineSplitter::default(), Parser::new(ids("in"), ids("out")));
-        Self { child, splitter, parser, log: Vec::new(), _dir: dir }
+        Self { child, outputs, splitter, parser, log: Vec::new(), _dir: dir }
     }
 
     /// Reads until the progress is as wanted; fails with the log when that takes too long or the run ends.
@@ -63,8 +64,8 @@ impl Run {
             }
             let open = tokio::select! {
                 biased;
-                read = self.child.stderr.read(&mut stderr) => self.stderr(&stderr[..read.expect("a pipe can be read")]),
-                read = self.child.extra.read(&mut extra) => {
+                read = self.outputs.stderr.read(&mut stderr) => self.stderr(&stderr[..read.expect("a pipe can be read")]),
+                read = self.outputs.extra.read(&mut extra) => {
                     let read = read.expect("a pipe can be read");
                     self.parser.progress_bytes(Instant::now(), &extra[..read]);
                     read > 0
@@ -89,7 +90,7 @@ impl Run {
         self.child.group().interrupt();
         let (mut stderr, mut extra) = (Vec::new(), Vec::new());
         let (one, two) =
-            tokio::join!(self.child.stderr.read_to_end(&mut stderr), self.child.extra.read_to_end(&mut extra));
+            tokio::join!(self.outputs.stderr.read_to_end(&mut stderr), self.outputs.extra.read_to_end(&mut extra));
         one.and(two).expect("pipes can be read");
         self.child.exited().await;
         let status = self.child.reap().expect("it is our child").expect("it has ended");
@@ -180,9 +181,9 @@ fn a_probe_lists_the_streams() {
 }
 
 async fn collect(program: &Path, argv: &[String]) -> (Option<i32>, Vec<u8>) {
-    let mut child = Child::spawn(program, argv, OsStr::new("stock")).expect("FFmpeg starts");
+    let (mut child, mut outputs) = Child::spawn(program, argv, OsStr::new("stock")).expect("FFmpeg starts");
     let mut stderr = Vec::new();
-    child.stderr.read_to_end(&mut stderr).await.expect("a pipe can be read");
+    outputs.stderr.read_to_end(&mut stderr).await.expect("a pipe can be read");
     child.exited().await;
     (child.reap().expect("it is our child").expect("it has ended").code(), stderr)
 }
