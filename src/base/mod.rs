@@ -7,9 +7,10 @@ pub mod clock;
 pub mod control;
 pub mod error;
 pub mod file_driver;
-pub mod glob;
 pub mod id;
 pub mod json;
 pub mod path;
-pub mod re2;
+mod pattern;
 pub mod stamp;
+
+pub use pattern::{glob, re2};

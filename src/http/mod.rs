@@ -32,6 +32,7 @@ use crate::base::clock::Now;
 use crate::base::control;
 use crate::config;
 use crate::log;
+use crate::skills;
 use crate::storage;
 use crate::supervisor;
 
@@ -43,6 +44,7 @@ pub struct Context {
     pub control: control::Sender,
     pub log: log::Handle,
     pub storage: storage::Handle,
+    pub skills: skills::Handle,
     pub supervisor: supervisor::Handle,
     pub instance: Instance,
     pub auth: auth::Auth,

@@ -1,1 +1,96 @@
+//! What the FFmpeg on this box can do: version, codecs, formats, filters, protocols, devices.
+//!
+//! binary and device files → `driver` → `parse`, `devices` → `Skills`, kept until the binary changes or someone asks
+//! for a fresh look. A missing binary is a value (empty `Skills`) and an alarm, never an error. Names what FFmpeg
+//! says; whether an encoder works on this hardware is not tried.
 
+mod devices;
+mod driver;
+mod parse;
+
+use std::fmt;
+
+pub use driver::{Handle, spawn};
+
+/// Everything that the lists of one FFmpeg say (`contract/http-api.md` §7.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skills {
+    pub build: Build,
+    pub filters: Vec<Named>,
+    pub hwaccels: Vec<Named>,
+    pub audio_codecs: Vec<Codec>,
+    pub video_codecs: Vec<Codec>,
+    pub subtitle_codecs: Vec<Codec>,
+    pub input_devices: Vec<DeviceFormat>,
+    pub output_devices: Vec<DeviceFormat>,
+    pub demuxers: Vec<Named>,
+    pub muxers: Vec<Named>,
+    pub input_protocols: Vec<Named>,
+    pub output_protocols: Vec<Named>,
+}
+
+/// What `-version` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Build {
+    /// `None`: no FFmpeg, or one that does not say.
+    pub version: Option<Version>,
+    pub compiler: String,
+    pub configuration: String,
+    pub libraries: Vec<Library>,
+}
+
+/// An FFmpeg release. For builds between releases the release that their libraries belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    pub major: u64,
+    pub minor: u64,
+    pub patch: u64,
+}
+
+/// One of FFmpeg's libraries; versions as printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    pub name: String,
+    pub compiled: String,
+    pub linked: String,
+}
+
+/// Something with an id and a description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub id: String,
+    pub name: String,
+}
+
+/// A codec; the lists name its implementations and are empty when there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Codec {
+    pub id: String,
+    pub name: String,
+    pub encoders: Vec<String>,
+    pub decoders: Vec<String>,
+}
+
+/// A format that stands for hardware, with what is plugged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceFormat {
+    pub id: String,
+    pub name: String,
+    pub devices: Vec<Device>,
+}
+
+/// One piece of hardware; `id` is the address that FFmpeg takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub id: String,
+    pub name: String,
+    pub extra: String,
+    /// `audio` or `video`.
+    pub media: &'static str,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}

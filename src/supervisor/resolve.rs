@@ -11,6 +11,7 @@ use super::address::Judge;
 use super::placeholder::{Place, Templates, UnknownFileSystem, Values};
 use crate::config::{Address, Config, Credentials, FfmpegAccess, Playout, Rtmp, S3Storage, Srt};
 use crate::ffmpeg::access::{Access, InvalidExpression};
+use crate::ffmpeg::args;
 use crate::process::{CleanupRule, Io, ProcessConfig};
 
 /// The option that tells a playout input its control port.
@@ -146,18 +147,11 @@ pub fn assign_ports(resolved: &mut Resolved, taken: &dyn Fn(u16) -> bool, env: &
     Ok(())
 }
 
-/// `options… (input.options… -i address)… (output.options… address)…` (§3).
 fn command(resolved: &Resolved) -> Vec<String> {
-    let mut args = resolved.options.clone();
-    for input in &resolved.inputs {
-        args.extend_from_slice(&input.options);
-        args.extend(["-i".to_owned(), input.address.clone()]);
+    fn parts(list: &[Io]) -> impl Iterator<Item = (&[String], &str)> {
+        list.iter().map(|io| (io.options.as_slice(), io.address.as_str()))
     }
-    for output in &resolved.outputs {
-        args.extend_from_slice(&output.options);
-        args.push(output.address.clone());
-    }
-    args
+    args::command(&resolved.options, parts(&resolved.inputs), parts(&resolved.outputs))
 }
 
 /// Replaces the placeholders of every field, ids first since the other fields may name them (§5.2).

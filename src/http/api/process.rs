@@ -9,7 +9,6 @@ mod report;
 mod state;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use http::StatusCode;
 use serde::Serialize;

@@ -1,13 +1,215 @@
-//! `/api/v3/skills`.
+//! `/api/v3/skills` (`contract/http-api.md` §7.2), written straight from the skills.
 
-use crate::http::{Answer, Context, Error, Request};
+use serde::Serialize;
+use serde::ser::Serializer;
 
-pub(crate) async fn get(ctx: &Context, req: Request) -> Answer {
-    let _ = (ctx, req);
-    Err(Error::not_found())
+use crate::http::response::json;
+use crate::http::{Answer, Context, Request};
+use crate::skills::{Codec, Device, DeviceFormat, Library, Named, Skills, Version};
+
+pub(crate) async fn get(ctx: &Context, _req: Request) -> Answer {
+    json(&Out::from(&*ctx.skills.skills().await))
 }
 
-pub(crate) async fn reload(ctx: &Context, req: Request) -> Answer {
-    let _ = (ctx, req);
-    Err(Error::not_found())
+pub(crate) async fn reload(ctx: &Context, _req: Request) -> Answer {
+    json(&Out::from(&*ctx.skills.reload().await))
+}
+
+#[derive(Serialize)]
+struct Out<'a> {
+    ffmpeg: Ffmpeg<'a>,
+    filter: List<'a, Named>,
+    hwaccels: List<'a, Named>,
+    codecs: Codecs<'a>,
+    devices: Sides<'a, DeviceFormat>,
+    formats: Sides<'a, Named>,
+    protocols: Protocols<'a>,
+}
+
+#[derive(Serialize)]
+struct Ffmpeg<'a> {
+    #[serde(serialize_with = "version")]
+    version: Option<Version>,
+    compiler: &'a str,
+    configuration: &'a str,
+    libraries: List<'a, Library>,
+}
+
+#[derive(Serialize)]
+struct Codecs<'a> {
+    audio: List<'a, Codec>,
+    video: List<'a, Codec>,
+    subtitle: List<'a, Codec>,
+}
+
+#[derive(Serialize)]
+#[serde(bound = "List<'a, T>: Serialize")]
+struct Sides<'a, T> {
+    demuxers: List<'a, T>,
+    muxers: List<'a, T>,
+}
+
+#[derive(Serialize)]
+struct Protocols<'a> {
+    input: List<'a, Named>,
+    output: List<'a, Named>,
+}
+
+impl<'a> From<&'a Skills> for Out<'a> {
+    fn from(skills: &'a Skills) -> Self {
+        Self {
+            ffmpeg: Ffmpeg {
+                version: skills.build.version,
+                compiler: &skills.build.compiler,
+                configuration: &skills.build.configuration,
+                libraries: List(&skills.build.libraries),
+            },
+            filter: List(&skills.filters),
+            hwaccels: List(&skills.hwaccels),
+            codecs: Codecs {
+                audio: List(&skills.audio_codecs),
+                video: List(&skills.video_codecs),
+                subtitle: List(&skills.subtitle_codecs),
+            },
+            devices: Sides { demuxers: List(&skills.input_devices), muxers: List(&skills.output_devices) },
+            formats: Sides { demuxers: List(&skills.demuxers), muxers: List(&skills.muxers) },
+            protocols: Protocols { input: List(&skills.input_protocols), output: List(&skills.output_protocols) },
+        }
+    }
+}
+
+/// `major.minor.patch`; empty when unknown.
+#[expect(clippy::ref_option, reason = "the signature of serialize_with")]
+fn version<S: Serializer>(version: &Option<Version>, serializer: S) -> Result<S::Ok, S::Error> {
+    match version {
+        Some(version) => serializer.collect_str(version),
+        None => serializer.serialize_str(""),
+    }
+}
+
+/// A list whose items have a wire form.
+struct List<'a, T>(&'a [T]);
+
+/// The wire form of an item.
+trait Wire {
+    type Form<'a>: Serialize
+    where
+        Self: 'a;
+
+    fn form(&self) -> Self::Form<'_>;
+}
+
+impl<T: Wire> Serialize for List<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Wire::form))
+    }
+}
+
+#[derive(Serialize)]
+struct NamedOut<'a> {
+    id: &'a str,
+    name: &'a str,
+}
+
+impl Wire for Named {
+    type Form<'a> = NamedOut<'a>;
+
+    fn form(&self) -> NamedOut<'_> {
+        NamedOut { id: &self.id, name: &self.name }
+    }
+}
+
+#[derive(Serialize)]
+struct LibraryOut<'a> {
+    name: &'a str,
+    compiled: &'a str,
+    linked: &'a str,
+}
+
+impl Wire for Library {
+    type Form<'a> = LibraryOut<'a>;
+
+    fn form(&self) -> LibraryOut<'_> {
+        LibraryOut { name: &self.name, compiled: &self.compiled, linked: &self.linked }
+    }
+}
+
+/// Without implementations the lists are `null`.
+#[derive(Serialize)]
+struct CodecOut<'a> {
+    id: &'a str,
+    name: &'a str,
+    encoders: Option<&'a [String]>,
+    decoders: Option<&'a [String]>,
+}
+
+impl Wire for Codec {
+    type Form<'a> = CodecOut<'a>;
+
+    fn form(&self) -> CodecOut<'_> {
+        let some = |list: &'_ [String]| !list.is_empty();
+        CodecOut {
+            id: &self.id,
+            name: &self.name,
+            encoders: Some(&self.encoders[..]).filter(|list| some(list)),
+            decoders: Some(&self.decoders[..]).filter(|list| some(list)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DeviceFormatOut<'a> {
+    id: &'a str,
+    name: &'a str,
+    devices: List<'a, Device>,
+}
+
+impl Wire for DeviceFormat {
+    type Form<'a> = DeviceFormatOut<'a>;
+
+    fn form(&self) -> DeviceFormatOut<'_> {
+        DeviceFormatOut { id: &self.id, name: &self.name, devices: List(&self.devices) }
+    }
+}
+
+#[derive(Serialize)]
+struct DeviceOut<'a> {
+    id: &'a str,
+    name: &'a str,
+    extra: &'a str,
+    media: &'a str,
+}
+
+impl Wire for Device {
+    type Form<'a> = DeviceOut<'a>;
+
+    fn form(&self) -> DeviceOut<'_> {
+        DeviceOut { id: &self.id, name: &self.name, extra: &self.extra, media: self.media }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn empty_lists_are_arrays_but_a_codec_without_encoders_has_null() {
+        let codec = Codec { id: "c".into(), name: "C".into(), encoders: vec![], decoders: vec!["d".into()] };
+        let device = Device { id: "hw:0,0".into(), name: "N".into(), extra: "E".into(), media: "audio" };
+        let alsa = DeviceFormat { id: "alsa".into(), name: "ALSA".into(), devices: vec![device] };
+        let skills = Skills { audio_codecs: vec![codec], input_devices: vec![alsa], ..Skills::default() };
+        let value = serde_json::to_value(Out::from(&skills)).unwrap();
+        assert_eq!(value["ffmpeg"], json!({"version": "", "compiler": "", "configuration": "", "libraries": []}));
+        assert_eq!(
+            value["codecs"]["audio"],
+            json!([{"id": "c", "name": "C", "encoders": Value::Null, "decoders": ["d"]}])
+        );
+        let devices = json!([{"id": "hw:0,0", "name": "N", "extra": "E", "media": "audio"}]);
+        assert_eq!(value["devices"]["demuxers"], json!([{"id": "alsa", "name": "ALSA", "devices": devices}]));
+        for empty in ["/filter", "/hwaccels", "/codecs/video", "/formats/muxers", "/protocols/input"] {
+            assert_eq!(value.pointer(empty), Some(&json!([])), "{empty}");
+        }
+    }
 }

@@ -1,3 +1,7 @@
+//! The process API without HTTP: selection, filters and the shape of views on the wire.
+
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,0 +1,322 @@
+//! Runs FFmpeg's lists and reads the kernel's device files: the one place of this folder with IO.
+//!
+//! `Handle` → request queue → task → at most `CHILDREN` short children at once → `Skills` in a `watch`. Nothing runs
+//! before someone asks, so that the start of the daemon does not wait for seven children. The answer is kept as long as
+//! the binary's file stays the same; `reload` looks again. Bounds: `CHILD_LIMIT` per child, `CHILD_OUTPUT` of its text.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::io::AsyncReadExt;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::devices::{self, FrameBuffer};
+use super::{Build, Skills, Version, parse};
+use crate::base::alarm::Alarms;
+use crate::base::blocking::{Blocking, Lane};
+use crate::base::clock::Now;
+use crate::sys::child::find_program;
+
+/// Requests waiting for the task; beyond it callers wait in line.
+const REQUEST_QUEUE: usize = 16;
+/// Children at once.
+const CHILDREN: usize = 2;
+/// A list that takes longer is taken for empty, its child killed.
+const CHILD_LIMIT: Duration = Duration::from_secs(10);
+/// Bytes read of one list; FFmpeg's longest is about 100 KiB.
+const CHILD_OUTPUT: u64 = 1 << 20;
+/// Frame buffers looked for.
+const FRAME_BUFFERS: usize = 32;
+/// Video nodes listed.
+const VIDEO_NODES: usize = 64;
+const COMPONENT: &str = "FFmpeg";
+
+/// Cheap handle to the task.
+#[derive(Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    known: watch::Receiver<Known>,
+}
+
+/// What has been found so far. The version comes first, since starting a process waits for it.
+#[derive(Clone, Default)]
+struct Known {
+    build: Option<Rc<Build>>,
+    skills: Option<Rc<Skills>>,
+}
+
+enum Request {
+    Skills {
+        fresh: bool,
+        answer: oneshot::Sender<Rc<Skills>>,
+    },
+    /// Answered when the binary has been looked at.
+    Version {
+        answer: oneshot::Sender<()>,
+    },
+}
+
+/// Starts the owner of the skills of `binary`, a path or a name looked up in PATH.
+pub fn spawn(binary: PathBuf, blocking: Blocking, alarms: Alarms) -> Handle {
+    let (requests, rx) = mpsc::channel(REQUEST_QUEUE);
+    let (tx, known) = watch::channel(Known::default());
+    tokio::task::spawn_local(Driver { binary, blocking, alarms, known: tx, seen: None }.run(rx));
+    Handle { requests, known }
+}
+
+impl Handle {
+    /// What FFmpeg can do; waits for the lists when they are not there yet or the binary has changed.
+    pub async fn skills(&self) -> Rc<Skills> {
+        self.ask(false).await
+    }
+
+    /// Looks again, then as `skills`. Calls that come while one runs share the next one.
+    pub async fn reload(&self) -> Rc<Skills> {
+        self.ask(true).await
+    }
+
+    /// FFmpeg's version; `None` when there is no FFmpeg or it does not say. Waits for one short child at most.
+    pub async fn version(&self) -> Option<Version> {
+        let version_of = |known: &Known| known.build.as_ref().and_then(|build| build.version);
+        let mut known = self.known.clone();
+        if let Some(version) = version_of(&known.borrow()) {
+            return Some(version);
+        }
+        let (answer, looked) = oneshot::channel();
+        self.requests.send(Request::Version { answer }).await.ok()?;
+        tokio::select! {
+            // The lists may still be on their way.
+            known = known.wait_for(|known| version_of(known).is_some()) => version_of(&*known.ok()?),
+            _ = looked => version_of(&self.known.borrow()),
+        }
+    }
+
+    /// The latest skills without waiting; `None` before the first lists.
+    pub fn latest(&self) -> Option<Rc<Skills>> {
+        self.known.borrow().skills.clone()
+    }
+
+    /// Completes when the next lists have been read.
+    pub async fn changed(&mut self) {
+        let before = self.latest();
+        let same = |now: &Option<Rc<Skills>>| match (now, &before) {
+            (Some(now), Some(before)) => Rc::ptr_eq(now, before),
+            (now, before) => now.is_none() && before.is_none(),
+        };
+        // A closed channel means that the daemon ends; there is nothing to wake for then.
+        if self.known.wait_for(|known| !same(&known.skills)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn ask(&self, fresh: bool) -> Rc<Skills> {
+        let (answer, result) = oneshot::channel();
+        match self.requests.send(Request::Skills { fresh, answer }).await {
+            Ok(()) => result.await.unwrap_or_default(),
+            Err(_) => Rc::default(),
+        }
+    }
+}
+
+/// How the binary's file is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    path: PathBuf,
+    modified: Option<SystemTime>,
+    size: u64,
+}
+
+struct Driver {
+    binary: PathBuf,
+    blocking: Blocking,
+    alarms: Alarms,
+    known: watch::Sender<Known>,
+    /// The file that `known` belongs to; `None` inside: there was none.
+    seen: Option<Option<Stamp>>,
+}
+
+impl Driver {
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(request) = requests.recv().await {
+            // Whoever waits by now shares one look.
+            let mut waiting = vec![request];
+            while let Ok(request) = requests.try_recv() {
+                waiting.push(request);
+            }
+            let fresh = waiting.iter().any(|r| matches!(r, Request::Skills { fresh: true, .. }));
+            let lists = waiting.iter().any(|r| matches!(r, Request::Skills { .. }));
+            self.look(fresh, lists).await;
+            let skills = self.known.borrow().skills.clone().unwrap_or_default();
+            for request in waiting {
+                // Who asked may have gone.
+                match request {
+                    Request::Skills { answer, .. } => drop(answer.send(skills.clone())),
+                    Request::Version { answer } => drop(answer.send(())),
+                }
+            }
+        }
+    }
+
+    /// Brings `known` up to date: the version, and the lists if they are wanted.
+    async fn look(&mut self, fresh: bool, lists: bool) {
+        let binary = self.binary.clone();
+        let stamp = self.blocking.run(Lane::General, move || stamp(&binary)).await;
+        let changed = self.seen.as_ref() != Some(&stamp);
+        if changed || fresh {
+            let build = self.read_build(stamp.as_ref()).await;
+            self.known.send_modify(|known| {
+                known.build = Some(build);
+                if changed {
+                    known.skills = None;
+                }
+            });
+            self.seen = Some(stamp.clone());
+        }
+        if lists && (changed || fresh || self.known.borrow().skills.is_none()) {
+            let skills = Rc::new(self.read_lists(stamp.as_ref()).await);
+            self.known.send_modify(|known| known.skills = Some(skills));
+        }
+    }
+
+    /// Asks for the version; what is missing becomes an alarm.
+    async fn read_build(&self, stamp: Option<&Stamp>) -> Rc<Build> {
+        let Some(stamp) = stamp else {
+            let name = self.binary.display();
+            let text =
+                format!("{name} is not there or cannot be run: no process can start. Install it or set ffmpeg.binary");
+            self.alarms.raise(Now::read(), COMPONENT, "binary", text);
+            return Rc::default();
+        };
+        let build = parse::build(&output(&stamp.path, "-version").await);
+        if let Some(version) = build.version {
+            log::info!(target: COMPONENT, version = version.to_string().as_str(), binary = stamp.path.display().to_string().as_str(); "FFmpeg found");
+            self.alarms.clear(COMPONENT, "binary");
+        } else {
+            let text = format!("{} does not say which FFmpeg it is; processes may not start", stamp.path.display());
+            self.alarms.raise(Now::read(), COMPONENT, "binary", text);
+        }
+        Rc::new(build)
+    }
+
+    async fn read_lists(&self, stamp: Option<&Stamp>) -> Skills {
+        let Some(stamp) = stamp else { return Skills::default() };
+        let lists = ["-filters", "-hwaccels", "-codecs", "-formats", "-devices", "-protocols"];
+        let texts: Vec<String> =
+            stream::iter(lists.map(|list| output(&stamp.path, list))).buffered(CHILDREN).collect().await;
+        let [filters, hwaccels, codecs, formats, devices, protocols] =
+            <[String; 6]>::try_from(texts).expect("one text per list");
+        let (codecs, formats) = (parse::codecs(&codecs), parse::formats(&formats));
+        let (devices, protocols) = (parse::formats(&devices), parse::protocols(&protocols));
+        let build = self.known.borrow().build.clone().unwrap_or_default();
+        let mut skills = Skills {
+            build: Build::clone(&build),
+            filters: parse::filters(&filters),
+            hwaccels: parse::hwaccels(&hwaccels),
+            audio_codecs: codecs.audio,
+            video_codecs: codecs.video,
+            subtitle_codecs: codecs.subtitle,
+            input_devices: parse::devices(devices.demuxers),
+            output_devices: parse::devices(devices.muxers),
+            demuxers: formats.demuxers,
+            muxers: formats.muxers,
+            input_protocols: protocols.input,
+            output_protocols: protocols.output,
+        };
+        self.blocking.run(Lane::General, Hardware::read).await.plug_in(&mut skills);
+        skills
+    }
+}
+
+/// The file behind `binary` if it can be run.
+fn stamp(binary: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = find_program(binary);
+    let file = std::fs::metadata(&path).ok()?;
+    let runs = file.is_file() && file.permissions().mode() & 0o111 != 0;
+    runs.then(|| Stamp { path, modified: file.modified().ok(), size: file.len() })
+}
+
+/// What `binary list` prints, in an empty environment. A child that fails or hangs has printed what it has printed.
+async fn output(binary: &Path, list: &str) -> String {
+    let mut text = Vec::new();
+    match tokio::time::timeout(CHILD_LIMIT, read(binary, list, &mut text)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => log::warn!(target: COMPONENT, "{} {list}: {error}", binary.display()),
+        Err(_) => log::warn!(target: COMPONENT, "{} {list}: no end after {CHILD_LIMIT:?}", binary.display()),
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+async fn read(binary: &Path, list: &str, text: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut child = tokio::process::Command::new(binary)
+        .args(["-hide_banner", list])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let stdout = child.stdout.take().expect("piped above");
+    stdout.take(CHILD_OUTPUT).read_to_end(text).await?;
+    child.wait().await.map(drop)
+}
+
+/// The kernel's texts about what is plugged in; absent files are empty texts.
+struct Hardware {
+    cards: String,
+    sound: String,
+    video: Vec<(String, String)>,
+    buffers: Vec<FrameBuffer>,
+}
+
+impl Hardware {
+    fn read() -> Self {
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+        let video = Path::new("/sys/class/video4linux");
+        let graphics = Path::new("/sys/class/graphics");
+        let mut nodes: Vec<OsString> =
+            std::fs::read_dir(video).into_iter().flatten().flatten().map(|e| e.file_name()).take(VIDEO_NODES).collect();
+        nodes.sort_by_key(|node| (node.len(), node.clone()));
+        let buffers = (0..FRAME_BUFFERS).map(|number| format!("fb{number}")).filter(|n| graphics.join(n).exists());
+        Self {
+            cards: text(Path::new("/proc/asound/cards")),
+            sound: text(Path::new("/proc/asound/devices")),
+            video: nodes
+                .into_iter()
+                .filter_map(|node| node.into_string().ok())
+                .map(|node| (node.clone(), text(&video.join(node).join("name"))))
+                .collect(),
+            buffers: buffers
+                .map(|node| FrameBuffer {
+                    name: text(&graphics.join(&node).join("name")),
+                    virtual_size: text(&graphics.join(&node).join("virtual_size")),
+                    bits_per_pixel: text(&graphics.join(&node).join("bits_per_pixel")),
+                    node,
+                })
+                .collect(),
+        }
+    }
+
+    /// Lists the devices below the formats that read or show them.
+    fn plug_in(&self, skills: &mut Skills) {
+        for format in &mut skills.input_devices {
+            format.devices = match format.id.as_str() {
+                "alsa" => devices::alsa(&self.cards, &self.sound),
+                "video4linux2" | "v4l2" => devices::video4linux(&self.video),
+                "fbdev" => devices::frame_buffers(&self.buffers),
+                _ => Vec::new(),
+            };
+        }
+        for format in skills.output_devices.iter_mut().filter(|format| format.id == "fbdev") {
+            format.devices = devices::frame_buffers(&self.buffers);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

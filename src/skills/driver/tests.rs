@@ -1,0 +1,123 @@
+//! The owner against small programs that stand for FFmpeg.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A program in a directory of its own, counting its runs.
+struct Fake {
+    dir: TempDir,
+}
+
+impl Fake {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("ffmpeg")
+    }
+
+    fn install(&self, version: &str) {
+        let log = self.dir.path().join("runs");
+        let script = format!(
+            "#!/bin/sh\necho \"$2\" >> {}\n[ -z \"$HOME\" ] || exit 1\ncase $2 in\n\
+             -version) echo 'ffmpeg version {version}';;\n\
+             -protocols) printf 'Input:\\n  http\\nOutput:\\n  file\\n';;\nesac\n",
+            log.display()
+        );
+        let (text, new) = (self.dir.path().join("text"), self.dir.path().join("new"));
+        fs::write(&text, script).unwrap();
+        // Copied by a child: a file that this process has open for writing, also in a fork of another test, cannot run.
+        assert!(std::process::Command::new("cp").args([&text, &new]).status().unwrap().success());
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(new, self.path()).unwrap();
+    }
+
+    fn runs(&self) -> usize {
+        fs::read_to_string(self.dir.path().join("runs")).map_or(0, |text| text.lines().count())
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+#[test]
+fn lists_are_read_when_asked_for_and_kept_while_the_binary_stays() {
+    let fake = Fake::new();
+    fake.install("7.1-fake");
+    block_on(async {
+        let handle = spawn(fake.path(), Blocking::default(), Alarms::default());
+        assert_eq!(fake.runs(), 0);
+        assert_eq!(handle.version().await.map(|v| v.to_string()).as_deref(), Some("7.1.0"));
+        assert_eq!(fake.runs(), 1);
+        let skills = handle.skills().await;
+        assert_eq!((skills.input_protocols[0].id.as_str(), skills.output_protocols[0].id.as_str()), ("http", "file"));
+        assert_eq!(fake.runs(), 7);
+        assert!(Rc::ptr_eq(&skills, &handle.skills().await));
+        assert!(handle.latest().is_some_and(|latest| Rc::ptr_eq(&latest, &skills)));
+        assert_eq!(fake.runs(), 7);
+        handle.reload().await;
+        assert_eq!(fake.runs(), 14);
+        fake.install("8.0.1-longer-text");
+        assert_eq!(handle.skills().await.build.version.map(|v| v.to_string()).as_deref(), Some("8.0.1"));
+        assert_eq!(fake.runs(), 21);
+    });
+}
+
+#[test]
+fn callers_at_the_same_time_share_one_look() {
+    let fake = Fake::new();
+    fake.install("7.1");
+    block_on(async {
+        let handle = spawn(fake.path(), Blocking::default(), Alarms::default());
+        let all = futures_util::future::join_all((0..5).map(|_| handle.reload()));
+        assert_eq!(all.await.len(), 5);
+        assert_eq!(fake.runs(), 7);
+    });
+}
+
+#[test]
+fn a_missing_binary_is_an_alarm_until_it_is_there() {
+    let fake = Fake::new();
+    let alarms = Alarms::default();
+    block_on(async {
+        let handle = spawn(fake.path(), Blocking::default(), alarms.clone());
+        assert_eq!(handle.version().await, None);
+        assert_eq!(*handle.skills().await, Skills::default());
+        assert_eq!(alarms.list().len(), 1);
+        fake.install("6.1");
+        assert_eq!(handle.version().await.map(|v| v.major), Some(6));
+        assert_eq!(alarms.list().len(), 0);
+        assert_eq!(handle.skills().await.input_protocols.len(), 1);
+    });
+}
+
+#[test]
+fn what_is_plugged_in_stands_below_its_formats() {
+    let hardware = Hardware {
+        cards: " 1 [X]: USB - Cam\n       below\n".to_owned(),
+        sound: " 24: [ 1- 0]: digital audio capture\n".to_owned(),
+        video: vec![("video0".to_owned(), "Cam".to_owned())],
+        buffers: vec![FrameBuffer { node: "fb0".to_owned(), ..FrameBuffer::default() }],
+    };
+    let formats = |ids: &[&str]| {
+        parse::devices(ids.iter().map(|&id| super::super::Named { id: id.to_owned(), name: String::new() }).collect())
+    };
+    let mut skills = Skills {
+        input_devices: formats(&["alsa", "video4linux2", "fbdev", "lavfi"]),
+        output_devices: formats(&["alsa", "fbdev"]),
+        ..Skills::default()
+    };
+    hardware.plug_in(&mut skills);
+    let ids = |list: &[super::super::DeviceFormat]| -> Vec<String> {
+        list.iter().map(|f| f.devices.iter().map(|d| d.id.clone()).collect()).collect()
+    };
+    assert_eq!(ids(&skills.input_devices), ["hw:1,0", "/dev/video0", "/dev/fb0", ""]);
+    assert_eq!(ids(&skills.output_devices), ["", "/dev/fb0"]);
+}
