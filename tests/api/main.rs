@@ -7,3 +7,4 @@ mod degraded;
 mod golden;
 mod harness;
 mod hostile;
+mod vectors;

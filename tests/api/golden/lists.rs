@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 const SKIP: &str = "golden-skip.txt";
 const LATER: &str = "golden-later.txt";
-const VECTORS: &str = "vectors-skip.txt";
+pub(crate) const VECTORS: &str = "vectors-skip.txt";
 /// Lines of `golden-skip.txt` and `vectors-skip.txt` together.
 const MOST_SKIPS: usize = 40;
 
@@ -29,7 +29,7 @@ pub(crate) fn skipped() -> Names {
     names
 }
 
-fn read(file: &str) -> Names {
+pub(crate) fn read(file: &str) -> Names {
     let path = tests_dir().join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     parse(&text).unwrap_or_else(|error| panic!("{file}: {error}"))

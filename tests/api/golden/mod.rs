@@ -6,7 +6,7 @@
 
 mod case;
 mod compare;
-mod lists;
+pub(crate) mod lists;
 mod pointer;
 
 use std::collections::BTreeMap;
