@@ -1,6 +1,7 @@
 //! The module list of Rill, from the edge down to the leaves; ARCHITECTURE.md is the map.
 
 pub mod app;
+pub mod cli;
 // edge
 pub mod http;
 // services

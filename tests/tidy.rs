@@ -30,7 +30,7 @@ const BASE: &str = "base";
 const CONFIG: &str = "config";
 const LOG: &str = "log";
 const SYS: &str = "sys";
-const ABOVE: [&str; 3] = ["app", "main", "lib"];
+const ABOVE: [&str; 4] = ["app", "cli", "main", "lib"];
 
 /// Sockets, files, children, clocks, randomness and environment: only in rim files.
 const IO_WORDS: &[&str] = &[

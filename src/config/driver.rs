@@ -77,6 +77,11 @@ impl Loaded {
         &self.reading.config
     }
 
+    /// Faults that did not prevent the reading.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.reading.notes.iter().map(|note| note.text.as_str())
+    }
+
     /// The file it came from.
     pub fn file(&self) -> &Path {
         &self.place.file

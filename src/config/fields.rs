@@ -70,6 +70,11 @@ pub(super) fn check(document: &mut Document, files: &dyn Files, faults: &mut Fau
     }
 }
 
+/// The environment variable of `variable`; empty for none.
+pub fn env_name(variable: &str) -> &'static str {
+    TABLE.iter().find(|field| field.name == variable).map_or("", |field| field.env)
+}
+
 /// Replaces every secret by stars.
 pub(super) fn hide_secrets(document: &mut Document) {
     let hide = |text: &mut String| {

@@ -24,6 +24,7 @@ use ipnet::IpNet;
 pub use driver::Loaded;
 pub use environment::Environment;
 pub use faults::Faults;
+pub use fields::env_name;
 pub use handle::{Handle, PutError, View};
 
 /// Everything that can be configured (`contract/config.md` §2).
@@ -49,6 +50,31 @@ pub struct Config {
     pub service: Service,
     pub router: Router,
     pub rill: Rill,
+}
+
+impl Config {
+    /// Values that must not appear in logs.
+    pub fn secrets(&self) -> Vec<String> {
+        let auth = &self.api.auth;
+        let own = [&auth.password, &auth.jwt_secret, &self.rtmp.token, &self.srt.token, &self.srt.passphrase];
+        let mounts = self.storage.s3.iter().filter_map(|mount| mount.auth.as_ref());
+        let mounts = mounts.chain(&self.storage.memory.auth).map(|credentials| &credentials.password);
+        let keys = self.storage.s3.iter().map(|mount| &mount.secret_access_key);
+        let all = own.into_iter().chain([&self.service.token]).chain(mounts).chain(keys);
+        all.filter(|secret| !secret.is_empty()).cloned().collect()
+    }
+}
+
+impl From<Level> for log::LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Silent => Self::Off,
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+        }
+    }
 }
 
 /// `host:port` as configured; an empty host means every address of the box.
