@@ -96,6 +96,11 @@ impl Handle {
         }
     }
 
+    /// The version if it is known already.
+    pub fn known_version(&self) -> Option<Version> {
+        self.known.borrow().build.as_ref().and_then(|build| build.version)
+    }
+
     /// The latest skills without waiting; `None` before the first lists.
     pub fn latest(&self) -> Option<Rc<Skills>> {
         self.known.borrow().skills.clone()
