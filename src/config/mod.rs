@@ -13,6 +13,8 @@ mod fields;
 mod handle;
 pub mod merge;
 mod names;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::BTreeMap;
