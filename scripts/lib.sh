@@ -33,7 +33,9 @@ apt_update() {
 apt_install() {
   apt_update "$@"
   say "installing $*"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+  local output
+  output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1) ||
+    die "$output"
 }
 
 # need WITNESS=PACKAGE...: installs the packages whose witness, a command or an absolute path, is missing.
@@ -98,7 +100,7 @@ need_cargo_tool() {
     say "installing $3"
     rustup --quiet component add "$3"
   fi
-  cargo "$1" --version >/dev/null || die "cargo $1 is missing; install $3 beside your Rust"
+  cargo "$1" --version >/dev/null 2>&1 || die "cargo $1 is missing; install $3 beside your Rust"
 }
 
 # What a build needs on a fresh system.
