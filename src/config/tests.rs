@@ -1,3 +1,5 @@
+//! The configuration from bytes and environment to the handle: types, conditions, migration, damage, turns.
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -507,10 +509,11 @@ fn a_refused_file_is_left_untouched() {
     }
 }
 
+type Damage = fn(&[u8]) -> Vec<u8>;
+
 #[test]
 fn damage_is_answered_with_the_previous_generation() {
-    let torn: [fn(&[u8]) -> Vec<u8>; 3] =
-        [|_| Vec::new(), |bytes| bytes[..bytes.len() / 2].to_vec(), |bytes| vec![0; bytes.len()]];
+    let torn: [Damage; 3] = [|_| Vec::new(), |bytes| bytes[..bytes.len() / 2].to_vec(), |bytes| vec![0; bytes.len()]];
     for damage in torn {
         let dir = Dir::new();
         let first = dir.load().unwrap();

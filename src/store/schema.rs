@@ -93,7 +93,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Error> {
 pub(super) fn serialise(db: &Db, kept: &BTreeMap<String, Value>) -> Vec<u8> {
     let entries = kept.iter().map(|(id, entry)| (id.as_str(), EntryShape::Kept(entry)));
     let mut process: BTreeMap<&str, EntryShape<'_>> = entries.collect();
-    let records = db.process.iter().map(|(id, record)| (id.as_str(), EntryShape::Record(RecordShape::new(id, record))));
+    let records =
+        db.process.iter().map(|(id, record)| (id.as_str(), EntryShape::Record(Box::new(RecordShape::new(id, record)))));
     process.extend(records);
     let metadata = MetadataShape { system: &db.system_metadata, process: &db.process_metadata };
     json::indented(&DbShape { version: VERSION, process, metadata })
@@ -118,7 +119,7 @@ struct DbShape<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum EntryShape<'a> {
-    Record(RecordShape),
+    Record(Box<RecordShape>),
     Kept(&'a Value),
 }
 

@@ -1,3 +1,5 @@
+//! The database file: what the reference writes, damage, refusal, failed writes.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -129,9 +131,11 @@ fn partial_entries_have_defaults_and_foreign_ones_are_kept() {
     });
 }
 
+type Damage = fn(&[u8]) -> Vec<u8>;
+
 #[test]
 fn damage_is_answered_with_the_previous_generation() {
-    let torn: [fn(&[u8]) -> Vec<u8>; 4] =
+    let torn: [Damage; 4] =
         [|_| Vec::new(), |bytes| bytes[..bytes.len() / 2].to_vec(), |bytes| vec![0; bytes.len()], |_| b"[]".to_vec()];
     for damage in torn {
         run(async {

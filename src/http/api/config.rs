@@ -10,7 +10,7 @@ use crate::base::stamp::Stamp;
 use crate::config::document::Document;
 use crate::config::{Faults, PutError};
 use crate::http::request::JSON_BODY;
-use crate::http::{Answer, Context, Error, Request, error, response};
+use crate::http::{Answer, Context, Request, error, response};
 
 #[derive(Serialize)]
 struct View {
