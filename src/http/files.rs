@@ -1,9 +1,73 @@
-//! File routes: `/` (disk), `/memfs`, later S3 mounts: get, head, put, post, delete, ranges, mime types, disk cache.
+//! File routes: `/` (disk), `/memfs`, later S3 mounts: get, head, put, post, delete (`contract/http-api.md` §9).
+//!
+//! request → `serve` → `disk` (index, links, cache) or memory → `send` (parts, dates, streaming) · `upload`. The API's
+//! `/api/v3/fs` reads and writes through the same functions. Auth, CORS and compression are around it, not here.
 
+mod disk;
+pub mod mime;
+mod playlist;
+mod send;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::time::Instant;
+
+use http::{HeaderValue, Method};
+
+use crate::http::error::storage::{missing, unknown_mount};
 use crate::http::{Answer, Context, Error, Request};
+use crate::memfs::Memfs;
+use crate::storage::{self, Mount};
+use send::{Asked, Facts, Memory};
+
+/// What a file without a known extension is, but below `/`.
+const DATA: HeaderValue = HeaderValue::from_static("application/data");
+const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
 /// Serves `path` (decoded, beginning with `/`, not yet cleaned) of the file system `mount` (`disk`, `mem`).
 pub(crate) async fn serve(ctx: &Context, req: Request, mount: &str, path: &str) -> Answer {
-    let _ = (ctx, req, mount, path);
-    Err(Error::not_found())
+    mounted(&ctx.storage, &ctx.mime, req, mount, path).await
+}
+
+/// Reads `path` as it is: no cache, no corrected playlists (`/api/v3/fs`).
+pub(crate) async fn read(ctx: &Context, req: &Request, mount: &str, path: &str) -> Answer {
+    let asked = Asked::new(req, path);
+    let content_type = ctx.mime.of(path).cloned().unwrap_or(DATA);
+    match ctx.storage.mount(mount).ok_or_else(|| unknown_mount(mount))? {
+        Mount::Mem(mem) => memory(mem, &asked, content_type),
+        Mount::Disk(disk) => disk::plain(disk, &asked, content_type).await,
+    }
+}
+
+/// Stores the body as `path`.
+pub(crate) async fn write(ctx: &Context, req: Request, mount: &str, path: &str) -> Answer {
+    upload::write(&ctx.storage, req, mount, path).await
+}
+
+/// Removes the file `path`.
+pub(crate) async fn remove(ctx: &Context, mount: &str, path: &str) -> Answer {
+    upload::remove(&ctx.storage, mount, path).await
+}
+
+async fn mounted(storage: &storage::Handle, mime: &mime::Table, req: Request, mount: &str, path: &str) -> Answer {
+    let reads = matches!(req.method, Method::GET | Method::HEAD);
+    let content_type = mime.of(path).cloned();
+    match storage.mount(mount).ok_or_else(|| unknown_mount(mount))? {
+        Mount::Mem(mem) if reads => memory(mem, &Asked::new(&req, path), content_type.unwrap_or(DATA)),
+        Mount::Mem(_) => match req.method {
+            Method::PUT | Method::POST => upload::write(storage, req, mount, path).await,
+            Method::DELETE => upload::remove(storage, mount, path).await,
+            _ => Err(Error::not_found()),
+        },
+        Mount::Disk(_) if reads => disk::mounted(storage, &Asked::new(&req, path), content_type.unwrap_or(HTML)).await,
+        Mount::Disk(_) => disk::not_routed(storage),
+    }
+}
+
+fn memory(mem: &Memfs, asked: &Asked<'_>, content_type: HeaderValue) -> Answer {
+    let reader = mem.open(Instant::now(), asked.path).ok_or_else(|| missing(asked.path))?;
+    let meta = reader.meta();
+    let facts = Facts { size: meta.size, modified: meta.modified, is_dated: !meta.ambiguous, content_type };
+    send::answer(asked, facts, |range| Box::pin(Memory(reader.range(range))))
 }

@@ -10,7 +10,7 @@ mod connection;
 mod dispatch;
 pub mod error;
 mod exchange;
-pub(crate) mod files;
+pub mod files;
 pub(crate) mod json;
 pub(crate) mod layer;
 mod pace;
@@ -43,6 +43,7 @@ pub struct Context {
     pub config: config::Handle,
     pub control: control::Sender,
     pub log: log::Handle,
+    pub mime: files::mime::Table,
     pub storage: storage::Handle,
     pub skills: skills::Handle,
     pub supervisor: supervisor::Handle,

@@ -1,0 +1,125 @@
+//! Uploads and removals: the request's body goes to the file system piece by piece, all or nothing.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use crate::base::clock::Now;
+use crate::http::body::Body;
+use crate::http::error::storage::{incomplete, refused, unknown_mount};
+use crate::http::response::{self, Answer, Response};
+use crate::http::{Error, Request};
+use crate::memfs;
+use crate::storage::{self, Mount};
+
+/// Bytes per second that an upload delivers at least, on average.
+pub const MIN_UPLOAD_RATE: u64 = 256;
+/// Time before `MIN_UPLOAD_RATE` is judged: an encoder may need it for its first segment.
+pub const UPLOAD_GRACE: Duration = Duration::from_secs(60);
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
+
+/// Stores the body as `path`.
+///
+/// # Errors
+/// 400, 404, 408, 5xx: the file stays as it was.
+pub(super) async fn write(storage: &storage::Handle, req: Request, mount: &str, path: &str) -> Answer {
+    let mount = storage.mount(mount).ok_or_else(|| unknown_mount(mount))?;
+    let announced = req.body.size_hint().exact();
+    let mut pieces = Pieces { body: req.body, begun: Instant::now(), received: 0 };
+    let is_new = match mount {
+        Mount::Mem(mem) => {
+            let fault = |error: memfs::Error| refused(&error.into(), path);
+            if announced.is_some_and(|size| size > mem.usage().bound) {
+                return Err(fault(memfs::Error::TooBig));
+            }
+            let mut writer = mem.create(path).map_err(fault)?;
+            while let Some(piece) = pieces.next().await? {
+                writer.append(&piece).map_err(fault)?;
+            }
+            writer.commit(Now::read()).map_err(fault)?.created
+        }
+        Mount::Disk(disk) => {
+            let fault = |error: storage::Error| refused(&error, path);
+            let mut writer = disk.create(path).await.map_err(fault)?;
+            while let Some(piece) = pieces.next().await? {
+                writer.append(&piece).await.map_err(fault)?;
+            }
+            let committed = writer.commit().await;
+            storage.cache().invalidate(path);
+            committed.map_err(fault)?
+        }
+    };
+    let mut response = response::empty(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT });
+    if is_new {
+        response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
+    }
+    if let Ok(target) = HeaderValue::from_str(&req.target) {
+        response.headers_mut().insert(header::CONTENT_LOCATION, target);
+    }
+    Ok(response)
+}
+
+/// Removes the file `path`.
+///
+/// # Errors
+/// 404, 5xx.
+pub(super) async fn remove(storage: &storage::Handle, mount: &str, path: &str) -> Answer {
+    let removed = match storage.mount(mount).ok_or_else(|| unknown_mount(mount))? {
+        Mount::Mem(mem) => mem.remove(path).then_some(()).ok_or(storage::Error::NotFound),
+        Mount::Disk(disk) => {
+            let removed = disk.remove(path).await;
+            storage.cache().invalidate(path);
+            removed
+        }
+    };
+    removed.map_err(|error| refused(&error, path))?;
+    let mut response = Response::new(response::full(format!("Deleted: {path}")));
+    response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
+    Ok(response)
+}
+
+struct Pieces {
+    body: Body,
+    begun: Instant,
+    received: u64,
+}
+
+impl Pieces {
+    /// The next bytes; `None` when the upload is complete.
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        while let Some(frame) = self.body.frame().await {
+            let Ok(piece) = frame.map_err(|error| incomplete(&error))?.into_data() else { continue };
+            self.received += piece.len() as u64;
+            if is_too_slow(self.begun.elapsed(), self.received) {
+                let text = format!("an upload delivers at least {MIN_UPLOAD_RATE} bytes a second");
+                return Err(incomplete(&io::Error::new(io::ErrorKind::TimedOut, text)));
+            }
+            return Ok(Some(piece));
+        }
+        Ok(None)
+    }
+}
+
+fn is_too_slow(age: Duration, received: u64) -> bool {
+    age > UPLOAD_GRACE && received < MIN_UPLOAD_RATE * age.as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dribbling_uploads_end() {
+        let check = |seconds, received| is_too_slow(Duration::from_secs(seconds), received);
+        assert!(!check(60, 0));
+        assert!(check(61, 1000));
+        assert!(!check(1000, 256_000));
+        assert!(check(1000, 255_999));
+    }
+}
