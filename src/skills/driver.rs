@@ -59,6 +59,9 @@ enum Request {
     Version {
         answer: oneshot::Sender<()>,
     },
+    Configure {
+        binary: PathBuf,
+    },
 }
 
 /// Starts the owner of the skills of `binary`, a path or a name looked up in PATH.
@@ -94,6 +97,12 @@ impl Handle {
             known = known.wait_for(|known| version_of(known).is_some()) => version_of(&*known.ok()?),
             _ = looked => version_of(&self.known.borrow()),
         }
+    }
+
+    /// Asks another binary from now on; looks at it at once.
+    pub async fn configure(&self, binary: PathBuf) {
+        // A closed queue means that the daemon ends.
+        let _ = self.requests.send(Request::Configure { binary }).await;
     }
 
     /// The version if it is known already.
@@ -153,6 +162,11 @@ impl Driver {
             while let Ok(request) = requests.try_recv() {
                 waiting.push(request);
             }
+            for request in &mut waiting {
+                if let Request::Configure { binary } = request {
+                    self.binary = std::mem::take(binary);
+                }
+            }
             let fresh = waiting.iter().any(|r| matches!(r, Request::Skills { fresh: true, .. }));
             let lists = waiting.iter().any(|r| matches!(r, Request::Skills { .. }));
             self.look(fresh, lists).await;
@@ -162,6 +176,7 @@ impl Driver {
                 match request {
                     Request::Skills { answer, .. } => drop(answer.send(skills.clone())),
                     Request::Version { answer } => drop(answer.send(())),
+                    Request::Configure { .. } => {}
                 }
             }
         }

@@ -83,6 +83,20 @@ fn callers_at_the_same_time_share_one_look() {
 }
 
 #[test]
+fn another_binary_replaces_the_first() {
+    let (first, second) = (Fake::new(), Fake::new());
+    first.install("6.0");
+    second.install("7.0");
+    block_on(async {
+        let handle = spawn(first.path(), Blocking::default(), Alarms::default());
+        assert_eq!(handle.skills().await.build.version.map(|v| v.major), Some(6));
+        handle.configure(second.path()).await;
+        assert_eq!(handle.skills().await.build.version.map(|v| v.major), Some(7));
+        assert_eq!(handle.known_version().map(|v| v.major), Some(7));
+    });
+}
+
+#[test]
 fn a_missing_binary_is_an_alarm_until_it_is_there() {
     let fake = Fake::new();
     let alarms = Alarms::default();
