@@ -29,7 +29,7 @@ use crate::base::clock::Now;
 use crate::config;
 use crate::process::machine::{Input, KILL_GRACE};
 use crate::storage;
-use crate::store::Db;
+use crate::store::{self, Db};
 use crate::sys::child::find_program;
 use crate::sys::proc;
 
@@ -44,12 +44,11 @@ const LEFTOVER_SCANS: usize = 20;
 const LEFTOVER_PAUSE: Duration = Duration::from_millis(50);
 
 /// A commit under way.
-pub type Commit = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+pub(super) type Commit = Pin<Box<dyn Future<Output = Result<(), store::Error>>>>;
 
 /// Handles that the supervisor works with.
 pub struct Deps {
-    /// Makes a document durable; the text says why it is not.
-    pub commit: Box<dyn Fn(Db) -> Commit>,
+    pub store: store::Handle,
     pub storage: storage::Handle,
     /// FFmpeg's version (`N.N.N`), once known.
     pub ffmpeg_version: Box<dyn Fn() -> Option<String>>,
@@ -80,7 +79,7 @@ pub(super) type Reply = oneshot::Sender<Result<Vec<Outcome>, Error>>;
 /// Everything that wakes the loop.
 enum Event {
     Request(Request),
-    Committed(Result<(), String>),
+    Committed(Result<(), store::Error>),
     Said(Said),
     Tick,
     Timeout,

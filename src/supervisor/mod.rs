@@ -17,15 +17,17 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::ffmpeg::{Progress, Stream};
 use crate::process::{Order, ProcessConfig, State};
+use crate::store;
 
 pub use crate::process::ReportView;
 pub use client::Handle;
-pub use driver::{Commit, Deps, REQUEST_QUEUE, Section, spawn};
+pub use driver::{Deps, REQUEST_QUEUE, Section, spawn};
 pub use probe_driver::PROBES;
 
 /// Definitions kept at once; beyond it `Error::Full`.
@@ -67,8 +69,8 @@ pub enum Error {
     #[error("a metadata key must not be empty")]
     EmptyKey,
     /// The change could not be made durable.
-    #[error("the change can't be stored: {0}")]
-    Store(String),
+    #[error("the change can't be stored")]
+    Store(#[source] Arc<store::Error>),
     #[error("the supervisor is shutting down")]
     Stopped,
 }

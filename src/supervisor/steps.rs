@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -21,6 +22,7 @@ use crate::process::State;
 use crate::process::machine::Input;
 use crate::process::report::Bounds;
 use crate::storage::Purge;
+use crate::store;
 use crate::sys::child::find_program;
 
 /// A batch whose commit is under way.
@@ -123,20 +125,20 @@ impl Supervisor {
             self.carry_out(now, Pending { batch, callers });
             return None;
         }
-        let commit = (self.deps.commit)(batch.table.to_db());
+        let (store, db) = (self.deps.store.clone(), batch.table.to_db());
         self.pending = Some(Pending { batch, callers });
-        Some(commit)
+        Some(Box::pin(async move { store.commit(&db).await }))
     }
 
     /// The commit has ended: the batch happens, or it does not.
-    pub(super) fn committed(&mut self, now: Now, result: Result<(), String>) {
+    pub(super) fn committed(&mut self, now: Now, result: Result<(), store::Error>) {
         let Some(pending) = self.pending.take() else { return };
         match result {
             Ok(()) => self.carry_out(now, pending),
-            Err(why) => {
-                log::error!(target: "ProcessStore", "changes are refused, they can't be stored: {why}");
+            Err(error) => {
+                let error = Arc::new(error);
                 for (reply, _) in pending.callers {
-                    let _ = reply.send(Err(Error::Store(why.clone())));
+                    let _ = reply.send(Err(Error::Store(error.clone())));
                 }
             }
         }

@@ -90,7 +90,7 @@ fn a_child_dies_with_the_thread_that_started_it() {
     let (dir, pid) = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
         runtime.block_on(async {
-            let (dir, mut child, mut outputs) = spawn("deaf");
+            let (dir, child, mut outputs) = spawn("deaf");
             let mut bytes = [0; 4];
             outputs.stderr.read_exact(&mut bytes).await.expect("it says that it is deaf");
             let pid = child.pid();

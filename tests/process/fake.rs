@@ -1,11 +1,13 @@
 //! A stand-in for FFmpeg: a shell script that does what the last word of its first `-i` address says.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Addresses look like `exit:3`, `stall`, `deaf`, `flood`, `fork:<file>`, `progress`, `say:<text>`.
+/// Addresses look like `exit:3`, `stall`, `deaf`, `flood`, `fork:<file>`, `pid:<file>`, `progress`, `say:<text>`;
+/// a word that means nothing says `ready` and waits for SIGINT.
 const SCRIPT: &str = r#"#!/bin/sh
 previous=
 address=
@@ -17,6 +19,7 @@ what=${address%%:*}
 value=${address#*:}
 trap 'echo "Exiting normally, received signal 2." >&2; exit 255' INT
 case $what in
+  pid) echo $$ >>"$value" ;;
   exit) echo "leaving with $value" >&2; exit "$value" ;;
   say) echo "$value" >&2; exit 0 ;;
   deaf) trap '' INT ;;
@@ -38,19 +41,23 @@ done
 "#;
 
 /// Writes the script into `dir` and returns its path.
-pub fn ffmpeg(dir: &Path) -> PathBuf {
+pub(crate) fn ffmpeg(dir: &Path) -> PathBuf {
     let file = dir.join("ffmpeg");
-    fs::write(&file, SCRIPT).expect("the directory is ours");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    // Written by another process: a fork of a parallel test would inherit our descriptor, and a file that is open for
+    // writing cannot be executed.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(&file).stdin(Stdio::piped());
+    let mut shell = shell.spawn().expect("there is a shell");
+    shell.stdin.take().expect("it is a pipe").write_all(SCRIPT.as_bytes()).expect("the shell reads");
+    assert!(shell.wait().expect("it is our child").success());
     file
 }
 
 /// How long any state may take to come about; only a failing test waits that long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `state` is true.
-#[track_caller]
-pub async fn eventually(what: &str, mut state: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut state: impl FnMut() -> bool) {
     let started = Instant::now();
     while !state() {
         assert!(started.elapsed() < PATIENCE, "still not: {what}");
@@ -59,7 +66,7 @@ pub async fn eventually(what: &str, mut state: impl FnMut() -> bool) {
 }
 
 /// Whether the process exists and is no zombie.
-pub fn is_alive(pid: &str) -> bool {
+pub(crate) fn is_alive(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|line| line.rsplit(')').next().map(|rest| !rest.trim_start().starts_with('Z')))
@@ -67,7 +74,7 @@ pub fn is_alive(pid: &str) -> bool {
 }
 
 /// Runs a test on the daemon's kind of runtime.
-pub fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the runtime starts");
     tokio::task::LocalSet::new().block_on(&runtime, test);
 }

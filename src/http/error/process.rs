@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::Error;
+use crate::base::error::chain;
 use crate::supervisor;
 
 /// `POST /api/v3/process`.
@@ -79,5 +80,5 @@ fn refused(error: &supervisor::Error, message: &str) -> Error {
         E::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         E::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     };
-    Error::new(status, message, [error.to_string()])
+    Error::new(status, message, [chain(error)])
 }
