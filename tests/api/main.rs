@@ -7,4 +7,5 @@ mod degraded;
 mod golden;
 mod harness;
 mod hostile;
+mod process;
 mod vectors;

@@ -1,7 +1,7 @@
 //! Regular expressions as Core's settings and queries are written (RE2 syntax), on the `regex` crate.
 //!
 //! expression → the few spellings that mean something else here are rewritten → `Regex`. Both engines search in linear
-//! time; the compiled size is bounded. Deliberately not covered: `\C` and octal escapes.
+//! time; the compiled size is bounded. Deliberately not covered: `\C`, octal escapes and `\p` classes (large tables).
 
 use regex::{Regex, RegexBuilder};
 

@@ -1,0 +1,140 @@
+//! What the process API does better than the reference on purpose (decisions.md), and updates that meet.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, Setup};
+
+fn process(id: &str) -> Value {
+    json!({
+        "id": id,
+        "autostart": false,
+        "input": [{"id": "in", "address": "testsrc", "options": ["-f", "lavfi"]}],
+        "output": [{"id": "out", "address": "-", "options": ["-f", "null"]}]
+    })
+}
+
+fn add(daemon: &Daemon, body: &Value) -> Value {
+    daemon.call("POST", "/api/v3/process", body, 200)
+}
+
+fn command(daemon: &Daemon, id: &str) -> Value {
+    daemon.json(&format!("/api/v3/process/{id}/state"))["command"].clone()
+}
+
+#[test]
+fn h12_an_empty_type_means_ffmpeg() {
+    let daemon = Setup::default().start();
+    let mut body = process("a");
+    body["type"] = json!("");
+    assert_eq!(add(&daemon, &body)["type"], "ffmpeg");
+}
+
+#[test]
+fn h15_an_id_named_twice_is_answered_once() {
+    let daemon = Setup::default().start();
+    add(&daemon, &process("a"));
+    let list = daemon.json("/api/v3/process?filter=none&id=a,a");
+    assert_eq!(list.as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn h05_keys_are_as_documented_and_the_last_of_several_wins() {
+    let daemon = Setup::default().start();
+    let mut body = process("a");
+    body["Reference"] = json!("ignored");
+    assert_eq!(add(&daemon, &body)["reference"], "");
+    let text = r#"{"reference":"first","reference":"last"}"#;
+    let request = crate::harness::http::Request::new("PUT", "/api/v3/process/a");
+    let answer = daemon.send(&request.header("Content-Type", "application/json").body(text));
+    assert_eq!(answer.json().expect("JSON")["reference"], "last");
+}
+
+#[test]
+fn h20_only_the_playout_port_itself_is_replaced() {
+    let setup = Setup::default().env("CORE_PLAYOUT_ENABLE", "true");
+    let setup = setup.env("CORE_PLAYOUT_MIN_PORT", "42000").env("CORE_PLAYOUT_MAX_PORT", "42001");
+    let daemon = setup.start();
+    let mut body = process("a");
+    let options = json!(["-a", "1", "-playout_httpport", "99", "-b", "2"]);
+    body["input"] = json!([{"id": "in", "address": "playout:http://h/x", "options": options}]);
+    add(&daemon, &body);
+    let expected =
+        json!(["-a", "1", "-b", "2", "-playout_httpport", "42000", "-i", "playout:http://h/x", "-f", "null", "-"]);
+    assert_eq!(command(&daemon, "a"), expected);
+    // Q42: what is refused late holds no port.
+    daemon.call("POST", "/api/v3/process", &body, 400);
+    body["id"] = json!("b");
+    add(&daemon, &body);
+    assert!(command(&daemon, "b").as_array().is_some_and(|command| command.contains(&json!("42001"))));
+    body["id"] = json!("c");
+    daemon.call("POST", "/api/v3/process", &body, 400);
+    daemon.call("DELETE", "/api/v3/process/a", &Value::Null, 200);
+    add(&daemon, &body);
+}
+
+/// A database with a process whose output is outside of the disk directory, ordered to run.
+fn with_invalid() -> Setup {
+    let config = json!({
+        "id": "bad", "reference": "", "ffversion": "", "options": [],
+        "input": [{"id": "in", "address": "testsrc", "options": [], "cleanup": []}],
+        "output": [{"id": "out", "address": "/outside/x.mp4", "options": [], "cleanup": []}],
+        "reconnect": false, "reconnect_delay_seconds": 0, "autostart": false, "stale_timeout_seconds": 0,
+        "limit_cpu_usage": 0, "limit_memory_bytes": 0, "limit_waitfor_seconds": 0,
+    });
+    let record = json!({
+        "id": "bad", "reference": "", "config": config,
+        "created_at": 1_700_000_000, "updated_at": 1_700_000_001, "order": "start",
+    });
+    let db = json!({"version": 4, "process": {"bad": record}, "metadata": {"system": {}, "process": {}}});
+    Setup { files: vec![json!({"path": "${DB_DIR}/db.json", "text": db.to_string()})], ..Setup::default() }
+}
+
+#[test]
+fn h17_an_invalid_process_says_why_and_is_repaired_by_an_update() {
+    let daemon = with_invalid().start();
+    let state = daemon.json("/api/v3/process/bad/state");
+    assert_eq!((&state["order"], &state["command"]), (&json!(""), &Value::Null));
+    assert!(state["rill"]["invalid"].as_str().is_some_and(|why| why.contains("/outside/x.mp4")), "{state}");
+    daemon.call("PUT", "/api/v3/process/bad/command", &json!({"command": "stop"}), 200);
+    daemon.call("PUT", "/api/v3/process/bad", &json!({"output": [{"address": "-"}]}), 200);
+    assert_eq!(command(&daemon, "bad"), json!(["-i", "testsrc", "-"]));
+}
+
+#[test]
+fn h17_an_invalid_process_with_order_start_can_be_deleted() {
+    let daemon = with_invalid().start();
+    daemon.call("DELETE", "/api/v3/process/bad", &Value::Null, 200);
+    assert_eq!(daemon.get("/api/v3/process/bad").status, 404);
+}
+
+#[test]
+fn q17_a_failed_reload_keeps_the_old_command() {
+    let daemon = Setup::default().start();
+    add(&daemon, &process("source"));
+    let mut body = process("reader");
+    body["input"] = json!([{"id": "in", "address": "#source:output=out"}]);
+    add(&daemon, &body);
+    daemon.call("DELETE", "/api/v3/process/source", &Value::Null, 200);
+    daemon.call("PUT", "/api/v3/process/reader/command", &json!({"command": "reload"}), 400);
+    assert_eq!(command(&daemon, "reader"), json!(["-i", "-", "-f", "null", "-"]));
+}
+
+/// A PUT names only what it changes: two that come at once must both survive.
+#[test]
+fn updates_at_the_same_time_lose_nothing() {
+    const ROUNDS: u64 = 25;
+    let daemon = Setup::default().start();
+    add(&daemon, &process("a"));
+    std::thread::scope(|scope| {
+        for field in ["reconnect_delay_seconds", "stale_timeout_seconds"] {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                for round in 1..=ROUNDS {
+                    daemon.call("PUT", "/api/v3/process/a", &json!({field: round}), 200);
+                }
+            });
+        }
+    });
+    let config = daemon.json("/api/v3/process/a/config");
+    assert_eq!([&config["reconnect_delay_seconds"], &config["stale_timeout_seconds"]], [ROUNDS, ROUNDS]);
+}
