@@ -1,17 +1,364 @@
 //! Builds the owners bottom-up, introduces them to each other, stops them in reverse.
+//!
+//! config, log → store → storage → skills → supervisor → http. A reload reads the configuration again, prepares all
+//! that can fail, then hands changed sections down; what did not change does not notice. Signals and API requests meet
+//! in one loop, one after the other.
 
-use crate::config::Loaded;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::auth::jwks_client::{self, Keys};
+use crate::base::alarm::Alarms;
+use crate::base::blocking::Blocking;
+use crate::base::clock::Now;
+use crate::base::control::{self, Control};
+use crate::base::error::chain;
+use crate::cli;
+use crate::config::{self, Config};
+use crate::ffmpeg::access::InvalidExpression;
+use crate::http::auth::{Auth, Run};
+use crate::http::server::{self, Listeners};
+use crate::http::{self, Cors, Instance, route};
 use crate::log;
+use crate::skills;
+use crate::storage;
+use crate::store::{self, Db};
+use crate::supervisor;
+use crate::supervisor::resolve::ResolveEnv;
+use crate::sys;
 
-/// Why the daemon did not start or had to end.
+/// After this time a stopping daemon ends, whatever still hangs.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
+/// Open files that are asked for; the hard limit may allow less.
+pub const OPEN_FILES: u64 = 8192;
+
+const COMPONENT: &str = "Core";
+/// Alarm key of a reload whose configuration could be read but not be put in force.
+const RELOAD: &str = "reload";
+
+/// Why the daemon can't run.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {}
+pub enum Error {
+    #[error("the database can't be used")]
+    Store(#[from] store::Error),
+    #[error("the configured routes can't be used")]
+    Routes(#[from] route::Error),
+    #[error("ffmpeg.access: {}", .0.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; "))]
+    Access(Vec<InvalidExpression>),
+    #[error("the working directory is not known")]
+    WorkingDirectory(#[source] io::Error),
+    #[error("no HTTP listener")]
+    Listen(#[from] server::Error),
+    #[error("signals can't be received")]
+    Signals(#[source] io::Error),
+}
 
-/// Runs the daemon until it is asked to stop.
+/// Runs the daemon until it is told to stop.
 ///
 /// # Errors
-/// It could not start.
-pub async fn run(loaded: Loaded, log: log::Handle) -> Result<(), Error> {
-    let _ = (loaded, log);
+/// It could not start; what had been started is stopped again.
+pub async fn run(loaded: config::Loaded, log: log::Handle) -> Result<(), Error> {
+    let signals = Signals::new().map_err(Error::Signals)?;
+    let app = App::start(loaded, log).await?;
+    app.serve(signals).await;
     Ok(())
+}
+
+/// All owners.
+struct App {
+    alarms: Alarms,
+    blocking: Blocking,
+    control: control::Sender,
+    requests: mpsc::Receiver<Control>,
+    config: config::Handle,
+    /// In force; `config` may be ahead of it after a failed reload.
+    active: Rc<Config>,
+    log: log::Handle,
+    storage: storage::Handle,
+    skills: skills::Handle,
+    current: CurrentFfmpeg,
+    supervisor: supervisor::Handle,
+    run: Run,
+    keys: Keys,
+    http: server::Handle,
+}
+
+impl App {
+    async fn start(loaded: config::Loaded, log: log::Handle) -> Result<Self, Error> {
+        let now = Now::read();
+        let (alarms, blocking) = (Alarms::default(), Blocking::default());
+        let (control, requests) = control::channel();
+        let config = config::Handle::new(loaded, blocking.clone(), alarms.clone(), now);
+        let active = config.active();
+        let routes = route::Table::new(&active.router, &active.api)?;
+        let section = supervisor_section(&active)?;
+        let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
+        let storage = storage::spawn(&active.storage, storage_deps(&blocking, &alarms));
+        let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
+        let current = CurrentFfmpeg::new(&skills);
+        // Taken before the first process starts, since processes may write to it at once.
+        let listeners = server::bind(&active.address, &blocking).await?;
+        let deps = supervisor_deps(store, storage.clone(), current.clone());
+        let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
+        let keys = fetch_keys(&active, &blocking, &alarms);
+        let run = Run::new(now, sys::entropy());
+        let context = http::Context {
+            alarms: alarms.clone(),
+            blocking: blocking.clone(),
+            config: config.clone(),
+            control: control.clone(),
+            log: log.clone(),
+            storage: storage.clone(),
+            skills: skills.clone(),
+            supervisor: supervisor.clone(),
+            instance: instance(&active, now),
+            auth: Auth::new(&active, own_names(&active), &run, keys.clone()),
+            routes,
+            cors: Cors::new(active.storage.cors_origins.clone()),
+        };
+        for address in listeners.addresses() {
+            ::log::info!(target: "HTTP", address = address.to_string().as_str(); "Listening");
+        }
+        warn_of_open_api(&active, &listeners);
+        let http = server::spawn(listeners, context, raise_open_files());
+        current.look();
+        Ok(Self {
+            alarms,
+            blocking,
+            control,
+            requests,
+            config,
+            active,
+            log,
+            storage,
+            skills,
+            current,
+            supervisor,
+            run,
+            keys,
+            http,
+        })
+    }
+
+    /// Follows requests and signals until one says stop.
+    async fn serve(mut self, mut signals: Signals) {
+        loop {
+            let request = tokio::select! {
+                Some(request) = self.requests.recv() => request,
+                request = signals.next() => request,
+            };
+            match request {
+                Control::Reload => self.reload().await,
+                Control::Shutdown => break,
+            }
+        }
+        ::log::info!(target: COMPONENT, "Stopping");
+        if tokio::time::timeout(STOP_DEADLINE, self.stop()).await.is_err() {
+            ::log::warn!(target: COMPONENT, "Not everything has stopped in time");
+        }
+    }
+
+    /// Children and connections end side by side, each within its own time.
+    async fn stop(&self) {
+        tokio::join!(self.http.shutdown(), self.supervisor.shutdown());
+    }
+
+    /// Puts what file and environment say now in force. On any refusal the running configuration stays.
+    async fn reload(&mut self) {
+        // Requests that came before this one began are answered by it; a stop among them is not lost.
+        while let Ok(request) = self.requests.try_recv() {
+            if request == Control::Shutdown {
+                self.control.send(Control::Shutdown);
+                return;
+            }
+        }
+        let now = Now::read();
+        // Its refusals are logged and shown by the owner of the configuration.
+        let Ok(next) = self.config.reload(now).await else { return };
+        match self.prepare(&next).await {
+            Ok(prepared) => {
+                self.alarms.clear(COMPONENT, RELOAD);
+                self.apply(&next, prepared, now).await;
+            }
+            Err(error) => {
+                let text =
+                    format!("The new configuration can't be put in force, the running one stays: {}", chain(&error));
+                self.alarms.raise(now, COMPONENT, RELOAD, text);
+            }
+        }
+    }
+
+    /// Everything of a reload that can fail.
+    async fn prepare(&self, next: &Config) -> Result<Prepared, Error> {
+        let routes = route::Table::new(&next.router, &next.api)?;
+        let listeners = match next.address == self.http.address() {
+            true => None,
+            false => Some(server::bind(&next.address, &self.blocking).await?),
+        };
+        Ok(Prepared { routes, listeners, section: supervisor_section(next)? })
+    }
+
+    async fn apply(&mut self, next: &Rc<Config>, prepared: Prepared, now: Now) {
+        let former = std::mem::replace(&mut self.active, next.clone());
+        self.log.apply(cli::log_settings(next));
+        if next.storage != former.storage {
+            self.storage.reconfigure(&next.storage);
+        }
+        if next.api.auth != former.api.auth {
+            self.keys = fetch_keys(next, &self.blocking, &self.alarms);
+        }
+        if next.db_dir != former.db_dir {
+            ::log::warn!(target: COMPONENT, "db.dir takes effect at the next start");
+        }
+        if next.ffmpeg.binary != former.ffmpeg.binary {
+            self.skills = skills::spawn(next.ffmpeg.binary.clone(), self.blocking.clone(), self.alarms.clone());
+            self.current.0.replace(self.skills.clone());
+            self.current.look();
+        }
+        if let Some(listeners) = prepared.listeners {
+            warn_of_open_api(next, &listeners);
+            self.http.listen(listeners);
+        }
+        self.http.replace(http::Context {
+            alarms: self.alarms.clone(),
+            blocking: self.blocking.clone(),
+            config: self.config.clone(),
+            control: self.control.clone(),
+            log: self.log.clone(),
+            storage: self.storage.clone(),
+            skills: self.skills.clone(),
+            supervisor: self.supervisor.clone(),
+            instance: instance(next, now),
+            auth: Auth::new(next, own_names(next), &self.run, self.keys.clone()),
+            routes: prepared.routes,
+            cors: Cors::new(next.storage.cors_origins.clone()),
+        });
+        if concerns_processes(&former, next) {
+            self.supervisor.reconfigure(prepared.section).await;
+        }
+        ::log::info!(target: COMPONENT, "The configuration has been reloaded");
+    }
+}
+
+struct Prepared {
+    routes: route::Table,
+    /// The address has changed.
+    listeners: Option<Listeners>,
+    section: supervisor::Section,
+}
+
+/// The skills of the FFmpeg in force, for the supervisor's question which version it is.
+#[derive(Clone)]
+struct CurrentFfmpeg(Rc<RefCell<skills::Handle>>);
+
+impl CurrentFfmpeg {
+    fn new(skills: &skills::Handle) -> Self {
+        Self(Rc::new(RefCell::new(skills.clone())))
+    }
+
+    /// Asks FFmpeg in the background: the listener is up and nobody waits.
+    fn look(&self) {
+        let skills = self.0.borrow().clone();
+        tokio::task::spawn_local(async move { skills.version().await });
+    }
+
+    /// As `N.N.N`, once known.
+    fn version(&self) -> Option<String> {
+        let version = self.0.borrow().known_version()?;
+        Some(format!("{}.{}.{}", version.major, version.minor, version.patch))
+    }
+}
+
+/// What the system tells the daemon.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Control {
+        tokio::select! {
+            _ = self.interrupt.recv() => Control::Shutdown,
+            _ = self.terminate.recv() => Control::Shutdown,
+            _ = self.hang_up.recv() => Control::Reload,
+        }
+    }
+}
+
+fn instance(config: &Config, now: Now) -> Instance {
+    Instance { id: config.id.clone(), name: config.name.clone(), loaded: now }
+}
+
+fn storage_deps(blocking: &Blocking, alarms: &Alarms) -> storage::Deps {
+    let (blocking, alarms) = (blocking.clone(), alarms.clone());
+    storage::Deps { blocking, alarms, ram: sys::memory::available(), entropy: sys::entropy() }
+}
+
+fn supervisor_deps(store: store::Handle, storage: storage::Handle, current: CurrentFfmpeg) -> supervisor::Deps {
+    let commit = move |db: Db| -> supervisor::Commit {
+        let store = store.clone();
+        Box::pin(async move { store.commit(&db).await.map_err(|error| chain(&error)) })
+    };
+    supervisor::Deps { commit: Box::new(commit), storage, ffmpeg_version: Box::new(move || current.version()) }
+}
+
+fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {
+    let cwd = std::env::current_dir().map_err(Error::WorkingDirectory)?;
+    let env = ResolveEnv::new(config, cwd, Box::new(sys::path::real)).map_err(Error::Access)?;
+    Ok(supervisor::Section { ffmpeg: config.ffmpeg.clone(), env })
+}
+
+/// Whether a section has changed that definitions resolve by.
+fn concerns_processes(former: &Config, next: &Config) -> bool {
+    former.ffmpeg != next.ffmpeg
+        || former.address != next.address
+        || former.storage != next.storage
+        || former.rtmp != next.rtmp
+        || former.srt != next.srt
+        || former.playout != next.playout
+}
+
+fn fetch_keys(config: &Config, blocking: &Blocking, alarms: &Alarms) -> Keys {
+    let auth = &config.api.auth;
+    let tenants = if auth.enable && auth.auth0_enable { &auth.auth0_tenants[..] } else { &[] };
+    let domains: BTreeSet<String> = tenants.iter().map(|tenant| tenant.domain.clone()).collect();
+    jwks_client::spawn(domains.into_iter().collect(), blocking, alarms)
+}
+
+/// Configured host names and the system's.
+fn own_names(config: &Config) -> Vec<String> {
+    let system = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    config.host.names.iter().cloned().chain(system).collect()
+}
+
+fn warn_of_open_api(config: &Config, listeners: &Listeners) {
+    let reachable = |ip: IpAddr| !ip.to_canonical().is_loopback();
+    if !config.api.auth.enable && listeners.addresses().iter().any(|address| reachable(address.ip())) {
+        ::log::warn!(target: COMPONENT, "Everyone in the network may use the API; api.auth.enable asks for a login");
+    }
+}
+
+/// The limit of open files, raised as far as allowed and needed.
+fn raise_open_files() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    let wanted = OPEN_FILES.min(hard).max(soft);
+    let granted = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
+    usize::try_from(granted).unwrap_or(usize::MAX)
 }
