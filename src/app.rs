@@ -25,12 +25,13 @@ use crate::cli;
 use crate::config::{self, Config};
 use crate::ffmpeg::access::InvalidExpression;
 use crate::http::auth::{Auth, Run};
+use crate::http::files::mime::Table;
 use crate::http::server::{self, Listeners};
 use crate::http::{self, Cors, Instance, route};
 use crate::log;
 use crate::skills;
 use crate::storage;
-use crate::store::{self, Db};
+use crate::store;
 use crate::supervisor;
 use crate::supervisor::resolve::ResolveEnv;
 use crate::sys;
@@ -72,23 +73,28 @@ pub async fn run(loaded: config::Loaded, log: log::Handle) -> Result<(), Error> 
     Ok(())
 }
 
-/// All owners.
+/// All owners, and what a reload works with.
 struct App {
+    owners: Owners,
+    requests: mpsc::Receiver<Control>,
+    /// In force; `owners.config` may be ahead of it after a failed reload.
+    active: Rc<Config>,
+    current: CurrentFfmpeg,
+    http: server::Handle,
+}
+
+/// What a `http::Context` is made from.
+struct Owners {
     alarms: Alarms,
     blocking: Blocking,
-    control: control::Sender,
-    requests: mpsc::Receiver<Control>,
     config: config::Handle,
-    /// In force; `config` may be ahead of it after a failed reload.
-    active: Rc<Config>,
+    control: control::Sender,
     log: log::Handle,
     storage: storage::Handle,
     skills: skills::Handle,
-    current: CurrentFfmpeg,
     supervisor: supervisor::Handle,
     run: Run,
     keys: Keys,
-    http: server::Handle,
 }
 
 impl App {
@@ -110,42 +116,14 @@ impl App {
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let keys = fetch_keys(&active, &blocking, &alarms);
         let run = Run::new(now, sys::entropy());
-        let context = http::Context {
-            alarms: alarms.clone(),
-            blocking: blocking.clone(),
-            config: config.clone(),
-            control: control.clone(),
-            log: log.clone(),
-            storage: storage.clone(),
-            skills: skills.clone(),
-            supervisor: supervisor.clone(),
-            instance: instance(&active, now),
-            auth: Auth::new(&active, own_names(&active), &run, keys.clone()),
-            routes,
-            cors: Cors::new(active.storage.cors_origins.clone()),
-        };
+        let owners = Owners { alarms, blocking, config, control, log, storage, skills, supervisor, run, keys };
         for address in listeners.addresses() {
             ::log::info!(target: "HTTP", address = address.to_string().as_str(); "Listening");
         }
         warn_of_open_api(&active, &listeners);
-        let http = server::spawn(listeners, context, raise_open_files());
+        let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
         current.look();
-        Ok(Self {
-            alarms,
-            blocking,
-            control,
-            requests,
-            config,
-            active,
-            log,
-            storage,
-            skills,
-            current,
-            supervisor,
-            run,
-            keys,
-            http,
-        })
+        Ok(Self { owners, requests, active, current, http })
     }
 
     /// Follows requests and signals until one says stop.
@@ -168,7 +146,7 @@ impl App {
 
     /// Children and connections end side by side, each within its own time.
     async fn stop(&self) {
-        tokio::join!(self.http.shutdown(), self.supervisor.shutdown());
+        tokio::join!(self.http.shutdown(), self.owners.supervisor.shutdown());
     }
 
     /// Puts what file and environment say now in force. On any refusal the running configuration stays.
@@ -176,22 +154,22 @@ impl App {
         // Requests that came before this one began are answered by it; a stop among them is not lost.
         while let Ok(request) = self.requests.try_recv() {
             if request == Control::Shutdown {
-                self.control.send(Control::Shutdown);
+                self.owners.control.send(Control::Shutdown);
                 return;
             }
         }
         let now = Now::read();
         // Its refusals are logged and shown by the owner of the configuration.
-        let Ok(next) = self.config.reload(now).await else { return };
+        let Ok(next) = self.owners.config.reload(now).await else { return };
         match self.prepare(&next).await {
             Ok(prepared) => {
-                self.alarms.clear(COMPONENT, RELOAD);
+                self.owners.alarms.clear(COMPONENT, RELOAD);
                 self.apply(&next, prepared, now).await;
             }
             Err(error) => {
                 let text =
                     format!("The new configuration can't be put in force, the running one stays: {}", chain(&error));
-                self.alarms.raise(now, COMPONENT, RELOAD, text);
+                self.owners.alarms.raise(now, COMPONENT, RELOAD, text);
             }
         }
     }
@@ -201,33 +179,44 @@ impl App {
         let routes = route::Table::new(&next.router, &next.api)?;
         let listeners = match next.address == self.http.address() {
             true => None,
-            false => Some(server::bind(&next.address, &self.blocking).await?),
+            false => Some(server::bind(&next.address, &self.owners.blocking).await?),
         };
         Ok(Prepared { routes, listeners, section: supervisor_section(next)? })
     }
 
     async fn apply(&mut self, next: &Rc<Config>, prepared: Prepared, now: Now) {
         let former = std::mem::replace(&mut self.active, next.clone());
-        self.log.apply(cli::log_settings(next));
+        self.owners.log.apply(cli::log_settings(next));
         if next.storage != former.storage {
-            self.storage.reconfigure(&next.storage);
+            self.owners.storage.reconfigure(&next.storage);
         }
         if next.api.auth != former.api.auth {
-            self.keys = fetch_keys(next, &self.blocking, &self.alarms);
+            self.owners.keys = fetch_keys(next, &self.owners.blocking, &self.owners.alarms);
         }
         if next.db_dir != former.db_dir {
             ::log::warn!(target: COMPONENT, "db.dir takes effect at the next start");
         }
         if next.ffmpeg.binary != former.ffmpeg.binary {
-            self.skills = skills::spawn(next.ffmpeg.binary.clone(), self.blocking.clone(), self.alarms.clone());
-            self.current.0.replace(self.skills.clone());
+            self.owners.skills =
+                skills::spawn(next.ffmpeg.binary.clone(), self.owners.blocking.clone(), self.owners.alarms.clone());
+            self.current.0.replace(self.owners.skills.clone());
             self.current.look();
         }
         if let Some(listeners) = prepared.listeners {
             warn_of_open_api(next, &listeners);
             self.http.listen(listeners);
         }
-        self.http.replace(http::Context {
+        self.http.replace(self.owners.context(next, prepared.routes, now));
+        if concerns_processes(&former, next) {
+            self.owners.supervisor.reconfigure(prepared.section).await;
+        }
+        ::log::info!(target: COMPONENT, "The configuration has been reloaded");
+    }
+}
+
+impl Owners {
+    fn context(&self, config: &Config, routes: route::Table, now: Now) -> http::Context {
+        http::Context {
             alarms: self.alarms.clone(),
             blocking: self.blocking.clone(),
             config: self.config.clone(),
@@ -236,15 +225,12 @@ impl App {
             storage: self.storage.clone(),
             skills: self.skills.clone(),
             supervisor: self.supervisor.clone(),
-            instance: instance(next, now),
-            auth: Auth::new(next, own_names(next), &self.run, self.keys.clone()),
-            routes: prepared.routes,
-            cors: Cors::new(next.storage.cors_origins.clone()),
-        });
-        if concerns_processes(&former, next) {
-            self.supervisor.reconfigure(prepared.section).await;
+            instance: Instance { id: config.id.clone(), name: config.name.clone(), loaded: now },
+            auth: Auth::new(config, own_names(config), &self.run, self.keys.clone()),
+            routes,
+            cors: Cors::new(config.storage.cors_origins.clone()),
+            mime: Table::load(config.storage.mimetypes_file.as_deref(), &self.alarms),
         }
-        ::log::info!(target: COMPONENT, "The configuration has been reloaded");
     }
 }
 
@@ -302,21 +288,13 @@ impl Signals {
     }
 }
 
-fn instance(config: &Config, now: Now) -> Instance {
-    Instance { id: config.id.clone(), name: config.name.clone(), loaded: now }
-}
-
 fn storage_deps(blocking: &Blocking, alarms: &Alarms) -> storage::Deps {
     let (blocking, alarms) = (blocking.clone(), alarms.clone());
     storage::Deps { blocking, alarms, ram: sys::memory::available(), entropy: sys::entropy() }
 }
 
 fn supervisor_deps(store: store::Handle, storage: storage::Handle, current: CurrentFfmpeg) -> supervisor::Deps {
-    let commit = move |db: Db| -> supervisor::Commit {
-        let store = store.clone();
-        Box::pin(async move { store.commit(&db).await.map_err(|error| chain(&error)) })
-    };
-    supervisor::Deps { commit: Box::new(commit), storage, ffmpeg_version: Box::new(move || current.version()) }
+    supervisor::Deps { store, storage, ffmpeg_version: Box::new(move || current.version()) }
 }
 
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {

@@ -1,19 +1,15 @@
 //! The edge that people and players speak to: hyper on the one thread, our own routes, Core's v3 API.
 //!
-//! socket → `server` → `connection` → `exchange` → `route` → `auth` → `api/*` or `files` → `layer` (CORS, gzip).
+//! socket → `server` → `route` → `auth` → `api/*`, `files` or `tree` → `layer` (CORS, gzip).
 //! Only `error` knows which status a failure has. A reload replaces the `Context`; connections stay.
 
 pub mod api;
 pub mod auth;
 pub mod body;
-mod connection;
-mod dispatch;
 pub mod error;
-mod exchange;
 pub mod files;
 pub(crate) mod json;
 pub(crate) mod layer;
-mod pace;
 pub(crate) mod range;
 pub mod request;
 pub mod response;

@@ -3,6 +3,11 @@
 //! `bind` → `spawn` → one accept loop per listener, one task per connection, one look at all of them a second. A reload
 //! replaces the context, and the listeners only if the address changed. Beyond `CONNECTIONS` a peer gets 503.
 
+mod connection;
+mod dispatch;
+mod exchange;
+mod pace;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
@@ -18,10 +23,11 @@ use tokio::task::JoinHandle;
 
 use super::Context;
 use super::body::LARGE_BODIES;
-use super::connection::{self, Progress};
 use super::layer::gzip::Compressions;
 use crate::base::blocking::{Blocking, Lane};
 use crate::config::Address;
+
+use connection::Progress;
 
 /// Connections at once, if the limit of open files allows that many.
 pub const CONNECTIONS: usize = 4096;
@@ -60,10 +66,10 @@ pub struct Listeners {
 }
 
 /// What all connections share.
-pub(super) struct Shared {
+struct Shared {
     context: RefCell<Rc<Context>>,
-    pub(super) large_bodies: Rc<Semaphore>,
-    pub(super) compressions: Compressions,
+    large_bodies: Rc<Semaphore>,
+    compressions: Compressions,
     connections: RefCell<BTreeMap<u64, Rc<Progress>>>,
     next: Cell<u64>,
     refusals: Cell<usize>,
@@ -162,7 +168,7 @@ impl Handle {
 }
 
 impl Shared {
-    pub(super) fn context(&self) -> Rc<Context> {
+    fn context(&self) -> Rc<Context> {
         self.context.borrow().clone()
     }
 

@@ -20,9 +20,9 @@ use crate::http::response::{Body, Response};
 use crate::http::route::Gzip;
 
 /// Answers compressed at once; each costs some 300 KiB.
-pub const COMPRESSIONS: usize = 16;
+const COMPRESSIONS: usize = 16;
 /// Smaller bodies are not compressed.
-pub const MIN_BODY: u64 = 1000;
+const MIN_BODY: u64 = 1000;
 /// Bytes compressed before others get their turn, about a millisecond on a small board.
 const PIECE: usize = 16 * 1024;
 /// Parts of content types that are worth it on file routes.

@@ -6,15 +6,15 @@
 use std::time::{Duration, Instant};
 
 /// From accept, or the first byte of a later request, to the end of its headers.
-pub const HEADER_TIME: Duration = Duration::from_secs(10);
+const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Between two requests.
-pub const IDLE_TIME: Duration = Duration::from_secs(120);
+const IDLE_TIME: Duration = Duration::from_secs(120);
 /// Idle connections leave hyper's buffers after this time.
-pub const REST_AFTER: Duration = Duration::from_secs(3);
+const REST_AFTER: Duration = Duration::from_secs(3);
 /// Bytes per second that a peer takes at least while an answer waits for it.
-pub const MIN_SEND_RATE: u64 = 4 * 1024;
+const MIN_SEND_RATE: u64 = 4 * 1024;
 /// Time over which `MIN_SEND_RATE` is judged.
-pub const SEND_WINDOW: Duration = Duration::from_secs(30);
+const SEND_WINDOW: Duration = Duration::from_secs(30);
 
 /// Where in its life a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

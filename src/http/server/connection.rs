@@ -21,19 +21,19 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::Shared;
 use super::dispatch::panic_text;
 use super::exchange::exchange;
 use super::pace::{Phase, Reason, Seen, Verdict, Window, judge};
-use super::response::Response;
-use super::server::Shared;
+use crate::http::response::Response;
 use crate::sys;
 
 /// Request line and headers above this are answered with 431.
-pub const HEADERS: usize = 32 * 1024;
+const HEADERS: usize = 32 * 1024;
 /// How long and how much of an unread body is thrown away so that the peer sees the answer.
-pub const LINGER_TIME: Duration = Duration::from_secs(3);
+const LINGER_TIME: Duration = Duration::from_secs(3);
 /// See `LINGER_TIME`.
-pub const LINGER_BYTES: usize = 16 * 1024 * 1024;
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

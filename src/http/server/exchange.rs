@@ -13,15 +13,14 @@ use http::{Method, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::body::{Body, Received};
 use super::connection::Progress;
-use super::dispatch;
-use super::layer::access_log::Entry;
-use super::layer::{self, Asked};
-use super::request::{Query, Request};
-use super::response::{self, Response};
-use super::route::well_escaped;
-use super::server::Shared;
+use super::{Shared, dispatch};
+use crate::http::body::{Body, Received};
+use crate::http::layer::access_log::Entry;
+use crate::http::layer::{self, Asked};
+use crate::http::request::{Query, Request};
+use crate::http::response::{self, Response};
+use crate::http::route::well_escaped;
 
 /// Answers one request of the connection that `progress` belongs to.
 pub(super) async fn exchange(

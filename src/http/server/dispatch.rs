@@ -6,11 +6,11 @@ use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::response::{Answer, Response};
-use super::route::{Found, Route};
-use super::{Context, Error, Request, api, files, response, tree};
 use crate::auth::Principal;
 use crate::base::clock::Now;
+use crate::http::response::{Answer, Response};
+use crate::http::route::{Found, Route};
+use crate::http::{Context, Error, Request, api, files, response, tree};
 
 /// Answers `req`, which `found` says how. CORS, compression and logging are left to the caller.
 pub(super) async fn answer(ctx: &Context, found: Found, req: Request) -> Answer {
