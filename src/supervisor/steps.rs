@@ -282,6 +282,7 @@ impl Supervisor {
             Effect::Added(key) => self.added(now, key),
             Effect::Replaced { key, old_id } => self.replaced(now, key, &old_id),
             Effect::Removed { key, id } => {
+                log::debug!(target: "Process", id = id; "deleted");
                 self.with(key, |runner, _| runner.removed = Some(id));
                 self.drive(now, key, Input::Stop)
             }
@@ -299,6 +300,7 @@ impl Supervisor {
             if let Ok(resolved) = &entry.resolved {
                 self.deps.storage.set_rules(&entry.config.id, resolved.cleanup.clone());
             }
+            log::debug!(target: "Process", id = entry.config.id; "added");
         }
         key
     }
@@ -317,6 +319,7 @@ impl Supervisor {
                 runner.renew(now, launcher);
             }
         });
+        log::debug!(target: "Process", id = entry.config.id; "updated");
         key
     }
 
