@@ -28,10 +28,10 @@ use super::{Change, Error, Handle, Outcome};
 use crate::base::clock::Now;
 use crate::config;
 use crate::process::machine::{Input, KILL_GRACE};
-use crate::storage;
 use crate::store::{self, Db};
 use crate::sys::child::find_program;
 use crate::sys::proc;
+use crate::{skills, storage};
 
 /// Requests waiting for the event loop; beyond it callers wait in line. One batch takes all that wait.
 pub const REQUEST_QUEUE: usize = 64;
@@ -50,8 +50,8 @@ pub(super) type Commit = Pin<Box<dyn Future<Output = Result<(), store::Error>>>>
 pub struct Deps {
     pub store: store::Handle,
     pub storage: storage::Handle,
-    /// FFmpeg's version (`N.N.N`), once known.
-    pub ffmpeg_version: Box<dyn Fn() -> Option<String>>,
+    /// Asked for FFmpeg's version only, without waiting.
+    pub skills: skills::Handle,
 }
 
 /// The supervisor's part of the configuration.

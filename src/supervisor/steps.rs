@@ -21,6 +21,7 @@ use crate::base::clock::Now;
 use crate::process::State;
 use crate::process::machine::Input;
 use crate::process::report::Bounds;
+use crate::skills::Version;
 use crate::storage::Purge;
 use crate::store;
 use crate::sys::child::find_program;
@@ -103,8 +104,7 @@ impl Supervisor {
         first: (Vec<Change>, Reply),
         mut more: impl FnMut() -> Option<(Vec<Change>, Reply)>,
     ) -> Option<Commit> {
-        self.learn_version();
-        let ffversion = (self.deps.ffmpeg_version)().map(|version| format!("^{version}"));
+        let ffversion = self.learn_version().map(|version| format!("^{version}"));
         let max_processes = self.section.ffmpeg.max_processes;
         let rules = Rules { env: &self.section.env, max_processes, ffversion: ffversion.as_deref() };
         let mut batch = Batch::new(self.shared.borrow().table.clone());
@@ -335,10 +335,11 @@ impl Supervisor {
         }
     }
 
-    /// The next starts know what FFmpeg can.
-    fn learn_version(&mut self) {
-        let version = (self.deps.ffmpeg_version)();
-        self.shared.borrow_mut().launcher.version = version.as_deref().and_then(major_minor);
+    /// The next starts know what FFmpeg can; nothing is known until somebody has asked it.
+    fn learn_version(&mut self) -> Option<Version> {
+        let version = self.deps.skills.known_version();
+        self.shared.borrow_mut().launcher.version = version.map(|version| (version.major, version.minor));
+        version
     }
 }
 
@@ -348,9 +349,4 @@ fn bounds(section: &Section) -> Bounds {
 
 fn no_slot(section: &Section) -> String {
     format!("not started: {}", Error::Limit(section.ffmpeg.max_processes))
-}
-
-fn major_minor(version: &str) -> Option<(u64, u64)> {
-    let mut numbers = version.split('.').map(|number| number.parse().ok());
-    Some((numbers.next()??, numbers.next()??))
 }

@@ -10,7 +10,7 @@ use rill::config::{self, Config, Environment};
 use rill::process::{Io, ProcessConfig, State};
 use rill::supervisor::resolve::ResolveEnv;
 use rill::supervisor::{self, Change, Command, Deps, Error, Handle, Outcome, ProcessView, Section};
-use rill::{storage, store, sys};
+use rill::{skills, storage, store, sys};
 
 use crate::fake::{self, PATIENCE};
 
@@ -44,7 +44,9 @@ impl Bench {
         let storage = storage::spawn(&config.storage, deps);
         let opened = store::open(&config.db_dir, blocking.clone(), alarms.clone(), Now::read()).await;
         let (store, db) = opened.expect("the database can be read");
-        let deps = Deps { store, storage, ffmpeg_version: Box::new(|| Some("5.1.9".to_owned())) };
+        let skills = skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
+        assert!(skills.version().await.is_some(), "the fake says its version");
+        let deps = Deps { store, storage, skills };
         let supervisor = supervisor::spawn(section(&config), config.db_dir.as_os_str(), db, deps);
         Self { dir, blocking, alarms, supervisor }
     }

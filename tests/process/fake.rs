@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 /// Addresses look like `exit:3`, `stall`, `deaf`, `flood`, `fork:<file>`, `pid:<file>`, `progress`, `say:<text>`;
 /// a word that means nothing says `ready` and waits for SIGINT.
 const SCRIPT: &str = r#"#!/bin/sh
+case "$1 $2" in
+  *-version) echo "ffmpeg version 5.1.9-fake Copyright (c) 2000-2025 the FFmpeg developers"; exit 0 ;;
+  -hide_banner*) exit 0 ;;
+esac
 previous=
 address=
 for word; do
