@@ -4,7 +4,6 @@
 //! that can fail, then hands changed sections down; what did not change does not notice. Signals and API requests meet
 //! in one loop, one after the other.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
@@ -79,7 +78,6 @@ struct App {
     requests: mpsc::Receiver<Control>,
     /// In force; `owners.config` may be ahead of it after a failed reload.
     active: Rc<Config>,
-    current: CurrentFfmpeg,
     http: server::Handle,
 }
 
@@ -109,10 +107,9 @@ impl App {
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
         let storage = storage::spawn(&active.storage, storage_deps(&blocking, &alarms));
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
-        let current = CurrentFfmpeg::new(&skills);
         // Taken before the first process starts, since processes may write to it at once.
         let listeners = server::bind(&active.address, &blocking).await?;
-        let deps = supervisor_deps(store, storage.clone(), current.clone());
+        let deps = supervisor::Deps { store, storage: storage.clone(), skills: skills.clone() };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let keys = fetch_keys(&active, &blocking, &alarms);
         let run = Run::new(now, sys::entropy());
@@ -122,8 +119,8 @@ impl App {
         }
         warn_of_open_api(&active, &listeners);
         let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
-        current.look();
-        Ok(Self { owners, requests, active, current, http })
+        look_for_ffmpeg(&owners.skills);
+        Ok(Self { owners, requests, active, http })
     }
 
     /// Follows requests and signals until one says stop.
@@ -197,10 +194,7 @@ impl App {
             ::log::warn!(target: COMPONENT, "db.dir takes effect at the next start");
         }
         if next.ffmpeg.binary != former.ffmpeg.binary {
-            self.owners.skills =
-                skills::spawn(next.ffmpeg.binary.clone(), self.owners.blocking.clone(), self.owners.alarms.clone());
-            self.current.0.replace(self.owners.skills.clone());
-            self.current.look();
+            self.owners.skills.configure(next.ffmpeg.binary.clone()).await;
         }
         if let Some(listeners) = prepared.listeners {
             warn_of_open_api(next, &listeners);
@@ -241,28 +235,6 @@ struct Prepared {
     section: supervisor::Section,
 }
 
-/// The skills of the FFmpeg in force, for the supervisor's question which version it is.
-#[derive(Clone)]
-struct CurrentFfmpeg(Rc<RefCell<skills::Handle>>);
-
-impl CurrentFfmpeg {
-    fn new(skills: &skills::Handle) -> Self {
-        Self(Rc::new(RefCell::new(skills.clone())))
-    }
-
-    /// Asks FFmpeg in the background: the listener is up and nobody waits.
-    fn look(&self) {
-        let skills = self.0.borrow().clone();
-        tokio::task::spawn_local(async move { skills.version().await });
-    }
-
-    /// As `N.N.N`, once known.
-    fn version(&self) -> Option<String> {
-        let version = self.0.borrow().known_version()?;
-        Some(format!("{}.{}.{}", version.major, version.minor, version.patch))
-    }
-}
-
 /// What the system tells the daemon.
 struct Signals {
     interrupt: Signal,
@@ -293,8 +265,10 @@ fn storage_deps(blocking: &Blocking, alarms: &Alarms) -> storage::Deps {
     storage::Deps { blocking, alarms, ram: sys::memory::available(), entropy: sys::entropy() }
 }
 
-fn supervisor_deps(store: store::Handle, storage: storage::Handle, current: CurrentFfmpeg) -> supervisor::Deps {
-    supervisor::Deps { store, storage, ffmpeg_version: Box::new(move || current.version()) }
+/// Asks FFmpeg for its version in the background: the listener is up and nobody waits.
+fn look_for_ffmpeg(skills: &skills::Handle) {
+    let skills = skills.clone();
+    tokio::task::spawn_local(async move { skills.version().await });
 }
 
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {
