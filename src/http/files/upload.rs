@@ -18,9 +18,9 @@ use crate::memfs;
 use crate::storage::{self, Mount};
 
 /// Bytes per second that an upload delivers at least, on average.
-pub const MIN_UPLOAD_RATE: u64 = 256;
+pub(super) const MIN_UPLOAD_RATE: u64 = 256;
 /// Time before `MIN_UPLOAD_RATE` is judged: an encoder may need it for its first segment.
-pub const UPLOAD_GRACE: Duration = Duration::from_secs(60);
+pub(super) const UPLOAD_GRACE: Duration = Duration::from_secs(60);
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 
