@@ -4,6 +4,7 @@
 
 mod beginner;
 mod degraded;
+mod files;
 mod golden;
 mod harness;
 mod hostile;
