@@ -158,7 +158,7 @@ pub struct Tls {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
-    /// `None`: the built-in table only. A missing file raises an alarm and the table is used.
+    /// `None`: no types but the defaults of the mounts. A missing file raises an alarm, a built-in table is used.
     pub mimetypes_file: Option<PathBuf>,
     pub disk: DiskStorage,
     pub memory: MemoryStorage,

@@ -45,7 +45,7 @@ fn fifty_at_once(purge: bool) {
                 let body = pattern(100_000, i);
                 if i % 5 == 0 {
                     let mut stream = http::connect(address, http::TIMEOUT).expect("connected");
-                    write!(stream, "PUT /memfs/up{i} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+                    write!(stream, "PUT /memfs/up{i} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100000\r\n\r\n")
                         .and_then(|()| stream.write_all(&body[..60_000]))
                         .expect("half of it is sent");
                     return 0;
@@ -128,7 +128,9 @@ fn one_connection_carries_many_uploads() {
     let mut answers = BufReader::new(stream.try_clone().expect("a second handle"));
     for i in 0..20 {
         let body = pattern(30_000, i);
-        write!(stream, "PUT /memfs/s{i}.ts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").expect("sent");
+        let host = daemon.address();
+        write!(stream, "PUT /memfs/s{i}.ts HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .expect("sent");
         for piece in body.chunks(7000) {
             write!(stream, "{:x}\r\n", piece.len()).expect("sent");
             stream.write_all(piece).expect("sent");
