@@ -55,7 +55,7 @@ fn a_beginner_creates_checks_updates_stops_starts_and_deletes() {
 
     let state = wait_until_running(&daemon, "first");
     assert_eq!(state["order"], "start");
-    assert_eq!(state["progress"]["inputs"][0]["codec"], "wrapped_avframe");
+    assert_eq!(state["progress"]["inputs"][0]["type"], "video");
     assert_eq!(state["progress"]["outputs"][0]["codec"], "h264");
     assert_eq!(state["progress"]["outputs"][0]["width"], 320);
     let process = daemon.json("/api/v3/process/first");

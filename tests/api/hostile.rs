@@ -156,6 +156,11 @@ fn a_login_body_has_four_kibibytes_at_most() {
     assert_eq!(daemon.send(&Request::new("POST", "/api/login").json(&body)).status, 413);
 }
 
+/// `json` and blanks, `length` bytes together.
+fn padded(json: &str, length: usize) -> String {
+    format!("{json}{}", " ".repeat(length - json.len()))
+}
+
 #[test]
 fn a_json_body_has_four_mebibytes_at_most() {
     let daemon = open_daemon();
@@ -163,14 +168,14 @@ fn a_json_body_has_four_mebibytes_at_most() {
         if *method == "DELETE" || path.starts_with("/api/v3/fs") {
             continue;
         }
-        let body = format!("{:width$}", "{}", width = JSON_LIMIT + 1);
+        let body = padded("{}", JSON_LIMIT + 1);
         let mut request = Request::new(method, path).header("Content-Type", "application/json").body(body);
         assert_eq!(daemon.send(&request).status, 413, "{method} {path} with a length");
         request.chunked = true;
         assert_eq!(daemon.send(&request).status, 413, "{method} {path} in chunks");
     }
     // One byte less is read, and understood.
-    let body = format!("{:width$}", "\"fits\"", width = JSON_LIMIT);
+    let body = padded("\"fits\"", JSON_LIMIT);
     let request = Request::new("PUT", "/api/v3/metadata/key").header("Content-Type", "application/json").body(body);
     assert_eq!(daemon.send(&request).status, 200);
 }
