@@ -7,6 +7,7 @@ use lexopt::prelude::{Long, Short, Value};
 use crate::base::error::chain;
 use crate::config::driver::{self, Secrets};
 use crate::config::{Config, Loaded};
+use crate::http::api::about;
 use crate::log::Settings;
 
 /// What was asked for.
@@ -91,7 +92,7 @@ pub fn announce(loaded: &Loaded) {
         target: "Core",
         application = "datarhei-core",
         version = "16.16.0",
-        arch = format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        arch = about::architecture(),
         compiler = concat!("rust ", env!("CARGO_PKG_RUST_VERSION")),
         license = env!("CARGO_PKG_LICENSE"),
         rill = env!("CARGO_PKG_VERSION");

@@ -17,6 +17,7 @@ use super::merge::{self, Over};
 use crate::base::alarm::Alarms;
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
+use crate::base::error::chain;
 use crate::base::file_driver::{self, Previous};
 use crate::base::stamp::Stamp;
 
@@ -115,7 +116,8 @@ impl Handle {
                 Ok(self.active())
             }
             Err(error) => {
-                let text = format!("the new configuration was refused, the running one stays in force: {error}");
+                let text =
+                    format!("the new configuration was refused, the running one stays in force: {}", chain(&error));
                 owner.alarms.raise(now, COMPONENT, RELOAD, text);
                 Err(error)
             }

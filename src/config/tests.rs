@@ -549,7 +549,7 @@ fn damage_without_a_previous_generation_means_defaults() {
 fn a_missing_mime_file_is_noted() {
     let dir = Dir::new();
     let environment = dir.environment(&[("CORE_STORAGE_MIMETYPES_FILE", "./none.types")]);
-    let loaded = driver::load(environment, Now::read()).unwrap();
+    let loaded = driver::inspect(environment, Now::read()).unwrap();
     assert!(loaded.notes().next().unwrap().contains("built-in table"));
     let path = loaded.config().storage.mimetypes_file.clone().unwrap();
     assert!(path.is_absolute());

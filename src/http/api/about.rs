@@ -117,7 +117,7 @@ const COMMIT: &str = match option_env!("RILL_COMMIT") {
 };
 
 /// In the form of the reference: `linux/amd64`.
-fn architecture() -> String {
+pub(crate) fn architecture() -> String {
     let machine = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
