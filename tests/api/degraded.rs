@@ -120,11 +120,11 @@ fn a_truncated_config_json_is_replaced_by_its_previous_generation() {
 }
 
 /// A small file system of its own; unmounted when dropped.
-struct Tmpfs<'a>(&'a Path);
+pub(crate) struct Tmpfs<'a>(&'a Path);
 
 impl<'a> Tmpfs<'a> {
     /// `None` where mounting is not allowed, which is said on the terminal.
-    fn mount(path: &'a Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(path: &'a Path, size: &str) -> Option<Self> {
         let options = format!("size={size}");
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path).output();
         if done.is_ok_and(|done| done.status.success()) {
@@ -134,7 +134,7 @@ impl<'a> Tmpfs<'a> {
         None
     }
 
-    fn remount(&self, option: &str) {
+    pub(crate) fn remount(&self, option: &str) {
         let done = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(self.0).status();
         assert!(done.is_ok_and(|status| status.success()), "remount,{option}");
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::degraded::Tmpfs;
 use crate::harness::http::{self, Request, Response};
 use crate::harness::{Daemon, Setup};
 
@@ -193,6 +194,31 @@ fn the_disk_has_a_size_limit() {
     let refused = put(daemon.address(), "/api/v3/fs/disk/b", pattern(700_000, 2));
     assert_eq!((refused.status, refused.json().expect("JSON")["message"].clone()), (400, json!("Bad request")));
     assert_eq!(listed(&daemon, "disk"), [("/a".to_owned(), 700_000)]);
+}
+
+/// A disk that fails is the box's fault: 5xx, the old file stays, and nothing is left behind.
+#[test]
+fn a_full_or_read_only_disk_refuses_uploads() {
+    let mut daemon = Daemon::prepare(&Setup::default()).unwrap_or_else(|error| panic!("{error}"));
+    let data = daemon.data_dir();
+    let Some(mount) = Tmpfs::mount(&data, "1m") else { return };
+    daemon.resume().unwrap_or_else(|error| panic!("{error}"));
+    let target = "/api/v3/fs/disk/a";
+    assert_eq!(put(daemon.address(), target, pattern(600_000, 1)).status, 201);
+    assert_eq!(put(daemon.address(), target, pattern(600_000, 2)).status, 507, "both versions do not fit");
+    assert!(daemon.get(target).body == pattern(600_000, 1));
+    let end = Instant::now() + PATIENCE;
+    while std::fs::read_dir(&data).expect("the disk").count() > 1 {
+        assert!(Instant::now() < end, "the refused upload left something behind");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    mount.remount("ro");
+    assert_eq!(put(daemon.address(), target, pattern(10, 3)).status, 500);
+    assert_eq!(daemon.send(&Request::new("DELETE", target)).status, 500);
+    assert!(daemon.get(target).body == pattern(600_000, 1));
+    mount.remount("rw");
+    assert_eq!(put(daemon.address(), target, pattern(10, 3)).status, 204);
+    daemon.stop();
 }
 
 #[test]

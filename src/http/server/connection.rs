@@ -30,6 +30,8 @@ use crate::sys;
 
 /// Request line and headers above this are answered with 431.
 const HEADERS: usize = 32 * 1024;
+/// Bytes of an answer that hyper takes ahead of the socket, hence what a slow reader pins of a file that is gone.
+pub const AHEAD: usize = 128 * 1024;
 /// How long and how much of an unread body is thrown away so that the peer sees the answer.
 const LINGER_TIME: Duration = Duration::from_secs(3);
 /// See `LINGER_TIME`.
@@ -290,8 +292,11 @@ async fn work(
 ) -> (Option<TcpStream>, End) {
     let io = TokioIo::new(Watched { stream, progress: progress.clone() });
     let service = Service { shared, progress: progress.clone(), peer, address };
-    let mut http =
-        http1::Builder::new().header_read_timeout(None).max_header_size(HEADERS).serve_connection(io, service);
+    let mut http = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_header_size(HEADERS)
+        .max_buf_size(AHEAD)
+        .serve_connection(io, service);
     let mut finishing = false;
     let end = poll_fn(|cx| {
         progress.listen(cx);
