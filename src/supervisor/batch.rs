@@ -254,3 +254,6 @@ fn set(map: &mut Option<Rc<Metadata>>, key: String, value: Value) -> Result<bool
     Rc::make_mut(map.get_or_insert_default()).insert(key, value);
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;

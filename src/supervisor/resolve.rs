@@ -82,7 +82,11 @@ impl ResolveEnv {
         Self::from_sections(sections, cwd, real)
     }
 
-    fn from_sections(sections: Sections, cwd: PathBuf, real: RealPath) -> Result<Self, Vec<InvalidExpression>> {
+    pub(super) fn from_sections(
+        sections: Sections,
+        cwd: PathBuf,
+        real: RealPath,
+    ) -> Result<Self, Vec<InvalidExpression>> {
         let playout = &sections.playout;
         Ok(Self {
             templates: Templates::new(&sections),
