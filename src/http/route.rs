@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use http::Method;
 
+use super::api::playout::Call;
 use crate::base::path;
 use crate::config;
 
@@ -56,6 +57,11 @@ pub(crate) enum Route {
     ProcessMetadataPut {
         id: String,
         key: String,
+    },
+    Playout {
+        id: String,
+        input: String,
+        call: Call,
     },
     Metadata,
     MetadataGet {
@@ -301,6 +307,9 @@ impl Route {
             ConfigPut, ConfigReload, MetadataPut, MountDelete, MountPut, ProcessAdd, ProcessCommand, ProcessDelete,
             ProcessMetadataPut, ProcessUpdate,
         };
+        if let Self::Playout { call, .. } = self {
+            return call.is_write();
+        }
         matches!(
             self,
             ProcessAdd
@@ -332,8 +341,25 @@ fn find_process(method: &Method, segments: &[&str]) -> Option<Route> {
         ("GET", [id, "metadata"]) => Route::ProcessMetadata { id: param(id)? },
         ("GET", [id, "metadata", key]) => Route::ProcessMetadataGet { id: param(id)?, key: param(key)? },
         ("PUT", [id, "metadata", key]) => Route::ProcessMetadataPut { id: param(id)?, key: param(key)? },
+        (_, [id, "playout", input, rest @ ..]) => find_playout(method, rest, param(id)?, param(input)?)?,
         _ => return None,
     })
+}
+
+/// What follows the input's id. Wildcards may be empty, their slash may not be missing.
+fn find_playout(method: &Method, segments: &[&str], id: String, input: String) -> Option<Route> {
+    let call = match (method.as_str(), segments) {
+        ("GET", ["status"]) => Call::Status,
+        ("GET", ["reopen"]) => Call::Reopen,
+        ("PUT", ["stream"]) => Call::Stream,
+        ("GET", ["errorframe", "encode"]) => Call::ErrorframeEncode,
+        ("GET", ["keyframe", .., name]) => Call::keyframe(name),
+        ("PUT" | "POST", ["errorframe", _, ..]) => Call::Errorframe,
+        (_, ["keyframe", _, ..]) => return Some(Route::NotAllowed(&["GET"])),
+        (_, ["errorframe", _, ..]) => return Some(Route::NotAllowed(&["POST", "PUT"])),
+        _ => return None,
+    };
+    Some(Route::Playout { id, input, call })
 }
 
 /// A path parameter; `None` when empty or undecodable.

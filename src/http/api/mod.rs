@@ -6,6 +6,7 @@ pub(crate) mod fs;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod metadata;
+pub(crate) mod playout;
 pub(crate) mod process;
 pub(crate) mod skills;
 pub(crate) mod widget;

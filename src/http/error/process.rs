@@ -55,6 +55,11 @@ pub(crate) fn unknown_key() -> Error {
     Error::new(StatusCode::NOT_FOUND, "Metadata not found", ["unknown key".to_owned()])
 }
 
+/// A call to a playout input that is not there.
+pub(crate) fn no_playout(detail: String) -> Error {
+    Error::new(StatusCode::NOT_FOUND, "Unknown process or input", [detail])
+}
+
 /// An update of what does not exist.
 pub(crate) fn not_found(id: &str) -> Error {
     Error::new(StatusCode::NOT_FOUND, "Process not found", [id.to_owned()])

@@ -138,6 +138,27 @@ fn mounts_through_the_api() {
 }
 
 #[test]
+fn playout_calls() {
+    let call = |call| Route::Playout { id: "p".to_owned(), input: "i/n".to_owned(), call };
+    let checked = |request: &str, route| check(request, route, Guard::Token);
+    checked("GET /api/v3/process/p/playout/i%2Fn/status", call(Call::Status));
+    checked("GET /api/v3/process/p/playout/i%2Fn/reopen", call(Call::Reopen));
+    checked("PUT /api/v3/process/p/playout/i%2Fn/stream", call(Call::Stream));
+    checked("GET /api/v3/process/p/playout/i%2Fn/stream", Route::NotFound);
+    checked("GET /api/v3/process/p/playout/i%2Fn/keyframe/", call(Call::KeyframeJpg));
+    checked("GET /api/v3/process/p/playout/i%2Fn/keyframe/a/b.png", call(Call::KeyframePng));
+    checked("GET /api/v3/process/p/playout/i%2Fn/keyframe", Route::NotFound);
+    checked("POST /api/v3/process/p/playout/i%2Fn/keyframe/x", Route::NotAllowed(&["GET"]));
+    checked("GET /api/v3/process/p/playout/i%2Fn/errorframe/encode", call(Call::ErrorframeEncode));
+    checked("POST /api/v3/process/p/playout/i%2Fn/errorframe/x", call(Call::Errorframe));
+    checked("GET /api/v3/process/p/playout/i%2Fn/errorframe/x", Route::NotAllowed(&["POST", "PUT"]));
+    checked("GET /api/v3/process/p/playout/i%2Fn", Route::NotFound);
+    let read_only = table(false, true);
+    check_in(&read_only, "GET /api/v3/process/p/playout/i%2Fn/reopen", call(Call::Reopen), Guard::Token);
+    check_in(&read_only, "PUT /api/v3/process/p/playout/i%2Fn/stream", Route::NotFound, Guard::Token);
+}
+
+#[test]
 fn read_only_hides_writes_of_the_api() {
     let table = table(false, true);
     for request in [

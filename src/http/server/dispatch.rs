@@ -48,6 +48,7 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::ProcessMetadata { id } => api::metadata::process_all(ctx, req, &id).await,
         Route::ProcessMetadataGet { id, key } => api::metadata::process_get(ctx, req, &id, &key).await,
         Route::ProcessMetadataPut { id, key } => api::metadata::process_put(ctx, req, &id, &key).await,
+        Route::Playout { id, input, call } => api::playout::call(ctx, req, &id, &input, call).await,
         Route::Metadata => api::metadata::all(ctx, req).await,
         Route::MetadataGet { key } => api::metadata::get(ctx, req, &key).await,
         Route::MetadataPut { key } => api::metadata::put(ctx, req, &key).await,

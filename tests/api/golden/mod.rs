@@ -182,6 +182,7 @@ golden_files! {
     process_run "process-run.json"
     process_limits "process-limits.json"
     process_invalid "process-invalid.json"
+    playout "playout.json"
     metadata "metadata.json"
     fs_api "fs.json"
     memfs "memfs.json"
