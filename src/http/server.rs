@@ -72,6 +72,8 @@ struct Shared {
     compressions: Compressions,
     connections: RefCell<BTreeMap<u64, Rc<Progress>>>,
     next: Cell<u64>,
+    /// As many as `connections` holds.
+    crowd: Rc<Cell<usize>>,
     refusals: Cell<usize>,
     limit: usize,
     /// A connection ended.
@@ -117,6 +119,7 @@ pub fn spawn(listeners: Listeners, context: Context, open_files: usize) -> Handl
         compressions: Compressions::default(),
         connections: RefCell::default(),
         next: Cell::new(0),
+        crowd: Rc::default(),
         refusals: Cell::new(0),
         limit,
         ended: Notify::new(),
@@ -156,7 +159,7 @@ impl Handle {
         self.accepting.borrow().loops.iter().for_each(JoinHandle::abort);
         self.shared.each(Progress::finish);
         let emptied = async {
-            while !self.shared.connections.borrow().is_empty() {
+            while self.shared.crowd.get() > 0 {
                 self.shared.ended.notified().await;
             }
         };
@@ -178,15 +181,17 @@ impl Shared {
     }
 
     fn open(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, address: &Rc<str>) {
-        let progress = Progress::new(Instant::now());
+        let progress = Progress::new(Instant::now(), self.crowd.clone());
         let id = self.next.get();
         self.next.set(id + 1);
         self.connections.borrow_mut().insert(id, progress.clone());
+        self.crowd.set(self.crowd.get() + 1);
         let (shared, address) = (self.clone(), address.clone());
         tokio::task::spawn_local(async move {
             let peer = peer.ip().to_canonical();
             connection::serve(stream, peer, address, shared.clone(), progress).await;
             shared.connections.borrow_mut().remove(&id);
+            shared.crowd.set(shared.crowd.get() - 1);
             shared.ended.notify_waiters();
         });
     }
@@ -218,9 +223,7 @@ fn accept_on(listeners: Listeners, shared: &Rc<Shared>) -> Accepting {
 async fn accept(listener: TcpListener, address: Rc<str>, shared: Rc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) if shared.connections.borrow().len() < shared.limit => {
-                shared.open(stream, peer, &address)
-            }
+            Ok((stream, peer)) if shared.crowd.get() < shared.limit => shared.open(stream, peer, &address),
             Ok((stream, _)) => {
                 log::warn!(target: "HTTP", "There are {} connections already, a further one is refused", shared.limit);
                 shared.refuse(stream);

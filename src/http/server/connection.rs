@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -31,7 +32,9 @@ use crate::sys;
 /// Request line and headers above this are answered with 431.
 const HEADERS: usize = 32 * 1024;
 /// Bytes of an answer that hyper takes ahead of the socket, hence what a slow reader pins of a file that is gone.
-pub const AHEAD: usize = 128 * 1024;
+const AHEAD: usize = 128 * 1024;
+/// Up to this many connections keep hyper's buffers for `REST_AFTER`; beyond it all give them back at once.
+pub(super) const UNCROWDED: usize = 64;
 /// How long and how much of an unread body is thrown away so that the peer sees the answer.
 const LINGER_TIME: Duration = Duration::from_secs(3);
 /// See `LINGER_TIME`.
@@ -64,10 +67,12 @@ pub(super) struct Progress {
     /// The next blocked write asks the kernel for `undelivered`.
     measure: Cell<bool>,
     resting: Cell<bool>,
+    /// Connections of the server.
+    crowd: Rc<Cell<usize>>,
 }
 
 impl Progress {
-    pub(super) fn new(now: Instant) -> Rc<Self> {
+    pub(super) fn new(now: Instant, crowd: Rc<Cell<usize>>) -> Rc<Self> {
         Rc::new(Self {
             phase: Cell::new(Phase::Fresh),
             since: Cell::new(now),
@@ -81,6 +86,7 @@ impl Progress {
             undelivered: Cell::new(0),
             measure: Cell::new(false),
             resting: Cell::new(false),
+            crowd,
         })
     }
 
@@ -159,21 +165,34 @@ impl Progress {
         self.since.set(now);
     }
 
-    fn is_idle(&self) -> bool {
-        self.phase.get() == Phase::Idle
+    /// Whether hyper's buffers are to be given back now. Takes the order.
+    fn may_rest(&self) -> bool {
+        let told = self.order.get() == Some(Order::Rest);
+        if told {
+            self.order.set(None);
+        }
+        self.phase.get() == Phase::Idle && (told || self.crowd.get() > UNCROWDED)
     }
 }
 
 /// A socket that reports its bytes.
 struct Watched {
     stream: TcpStream,
+    /// Received before hyper came back.
+    early: Bytes,
     progress: Rc<Progress>,
 }
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = if self.early.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        } else {
+            let fitting = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early.split_to(fitting));
+            Poll::Ready(Ok(()))
+        };
         if buf.filled().len() > before && matches!(self.progress.phase.get(), Phase::Idle) {
             self.progress.enter(Phase::Head, Instant::now());
         }
@@ -264,68 +283,59 @@ pub(super) async fn serve(
     shared: Rc<Shared>,
     progress: Rc<Progress>,
 ) {
+    let mut early = Bytes::new();
     loop {
-        let work = Box::pin(work(stream, peer, address.clone(), shared.clone(), progress.clone()));
-        let (socket, end) = work.await;
-        let Some(socket) = socket else { return };
-        stream = socket;
+        let service = Service { shared: shared.clone(), progress: progress.clone(), peer, address: address.clone() };
+        let watched = Watched { stream, early, progress: progress.clone() };
+        let Some((back, end)) = Box::pin(work(watched, service)).await else { return };
+        (stream, early) = back;
         match end {
-            End::Rest => {}
             End::Over => return linger(stream, &progress).await,
             End::Closed => return reset(&stream),
+            // The beginning of the next request is here already.
+            End::Rest if !early.is_empty() => {}
+            End::Rest => {
+                progress.resting.set(true);
+                if rest(&stream, &progress).await.is_err() {
+                    return;
+                }
+                progress.resting.set(false);
+            }
         }
-        progress.resting.set(true);
-        if rest(&stream, &progress).await.is_err() {
-            return;
-        }
-        progress.resting.set(false);
     }
 }
 
-/// One stretch with hyper. `None`: a panic took the socket.
-async fn work(
-    stream: TcpStream,
-    peer: IpAddr,
-    address: Rc<str>,
-    shared: Rc<Shared>,
-    progress: Rc<Progress>,
-) -> (Option<TcpStream>, End) {
-    let io = TokioIo::new(Watched { stream, progress: progress.clone() });
-    let service = Service { shared, progress: progress.clone(), peer, address };
+/// One stretch with hyper: the socket, what has been read of the next request, and why. `None`: a panic took them.
+async fn work(watched: Watched, service: Service) -> Option<((TcpStream, Bytes), End)> {
+    let progress = watched.progress.clone();
     let mut http = http1::Builder::new()
         .header_read_timeout(None)
         .max_header_size(HEADERS)
         .max_buf_size(AHEAD)
-        .serve_connection(io, service);
+        .serve_connection(TokioIo::new(watched), service);
     let mut finishing = false;
     let end = poll_fn(|cx| {
         progress.listen(cx);
         if progress.order.get() == Some(Order::Close) {
-            return Poll::Ready(Ok(End::Closed));
+            return Poll::Ready(Some(End::Closed));
         }
         if progress.order.get() == Some(Order::Finish) && !finishing {
             finishing = true;
             Pin::new(&mut http).graceful_shutdown();
         }
-        let step = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut http).poll(cx)));
-        match step {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut http).poll(cx))) {
             Err(panic) => {
                 log::error!(target: "HTTP", error = panic_text(&*panic); "A connection failed");
-                Poll::Ready(Err(()))
+                Poll::Ready(None)
             }
-            Ok(Poll::Ready(_)) => Poll::Ready(Ok(End::Over)),
-            Ok(Poll::Pending) if progress.order.get() == Some(Order::Rest) => {
-                progress.order.set(None);
-                if progress.is_idle() { Poll::Ready(Ok(End::Rest)) } else { Poll::Pending }
-            }
+            Ok(Poll::Ready(_)) => Poll::Ready(Some(End::Over)),
+            Ok(Poll::Pending) if !finishing && progress.may_rest() => Poll::Ready(Some(End::Rest)),
             Ok(Poll::Pending) => Poll::Pending,
         }
     })
-    .await;
-    match end {
-        Ok(end) => (Some(http.into_parts().io.into_inner().stream), end),
-        Err(()) => (None, End::Closed),
-    }
+    .await?;
+    let parts = http.into_parts();
+    Some(((parts.io.into_inner().stream, parts.read_buf), end))
 }
 
 /// Waits for the next request with nothing but the socket. An error: the connection is over.
