@@ -4,8 +4,11 @@
 //! pattern; directories on disk are read once per round for all rules that begin there, however many they are.
 
 use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
 
 use super::cleanup::{Candidate, Rule, Target};
 use super::{Inner, Purge};
@@ -19,27 +22,13 @@ pub(super) const MEASURE: Duration = Duration::from_secs(10);
 /// A disk that answers slowly is read at most this share of the time: one in `DISK_SHARE`.
 const DISK_SHARE: u32 = 20;
 
-/// Runs until the last handle is gone.
+/// Runs until the last handle is gone. A round that fails costs that round only.
 pub(super) async fn run(inner: Weak<Inner>) {
-    let mut measured: Option<Instant> = None;
-    let mut disk_from = Instant::now();
+    let mut schedule = Schedule { measured: None, disk_from: Instant::now() };
     loop {
         let Some(inner) = inner.upgrade() else { return };
-        let begun = Instant::now();
-        inner.disk.sweep().await;
-        clean_mem(&inner, Now::read().mono);
-        // The first measurement also removes what uploads of the last run left.
-        let is_due = |at| inner.disk.has_limit() && begun.duration_since(at) >= MEASURE;
-        if measured.is_none_or(is_due) {
-            inner.disk.measure().await;
-            measured = Some(begun);
-            report_size(&inner);
-        }
-        purge_disk(&inner).await;
-        if begun >= disk_from {
-            let started = Instant::now();
-            clean_disk(&inner).await;
-            disk_from = Instant::now() + started.elapsed() * DISK_SHARE;
+        if AssertUnwindSafe(round(&inner, &mut schedule)).catch_unwind().await.is_err() {
+            log::error!(target: "Cleanup", "a round of the cleanup rules failed");
         }
         let wake = inner.wake.clone();
         let is_busy = inner.has_work();
@@ -52,8 +41,33 @@ pub(super) async fn run(inner: Weak<Inner>) {
     }
 }
 
+/// When the slow parts of a round are due.
+struct Schedule {
+    measured: Option<Instant>,
+    disk_from: Instant,
+}
+
+async fn round(inner: &Inner, schedule: &mut Schedule) {
+    let begun = Instant::now();
+    inner.disk.sweep().await;
+    clean_mem(inner, begun);
+    // The first measurement also removes what uploads of the last run left.
+    let is_due = |at| inner.disk.has_limit() && begun.duration_since(at) >= MEASURE;
+    if schedule.measured.is_none_or(is_due) {
+        schedule.measured = Some(begun);
+        inner.disk.measure().await;
+        report_size(inner);
+    }
+    purge_disk(inner).await;
+    if begun >= schedule.disk_from {
+        let started = Instant::now();
+        clean_disk(inner).await;
+        schedule.disk_from = Instant::now() + started.elapsed() * DISK_SHARE;
+    }
+}
+
 /// Removes what the standing rules about files in memory say.
-pub(super) fn clean_mem(inner: &Inner, now: Instant) {
+fn clean_mem(inner: &Inner, now: Instant) {
     let rules = inner.rules.borrow().standing(Target::Mem);
     for rule in rules {
         let files = inner.mem.list(rule.glob.prefix()).into_iter().filter(|file| rule.glob.matches(&file.path));
