@@ -48,8 +48,8 @@ impl Handle {
     }
 
     /// Global metadata; `None` once its last key was removed.
-    pub fn metadata(&self) -> Option<BTreeMap<String, Value>> {
-        self.shared.borrow().table.metadata.as_deref().cloned()
+    pub fn metadata(&self) -> Option<Rc<BTreeMap<String, Value>>> {
+        self.shared.borrow().table.metadata.clone()
     }
 
     /// Runs the inputs of the process `id`, as last resolved, without its outputs; at most `PROBES` at a time. An
@@ -108,6 +108,6 @@ fn view(now: Now, entry: &Entry, runner: Option<&mut Runner>) -> ProcessView {
         state,
         invalid: entry.resolved.as_ref().err().map(|why| why.0.clone()),
         report,
-        metadata: entry.metadata.as_deref().cloned(),
+        metadata: entry.metadata.clone(),
     }
 }

@@ -71,6 +71,9 @@ pub enum Error {
     /// The change could not be made durable.
     #[error("the change can't be stored")]
     Store(#[source] Arc<store::Error>),
+    /// A fault of ours, logged with its cause.
+    #[error("the change met an internal fault")]
+    Panicked,
     #[error("the supervisor is shutting down")]
     Stopped,
 }
@@ -129,7 +132,8 @@ pub struct ProcessView {
     pub invalid: Option<String>,
     /// Shared with later views until the next line arrives.
     pub report: Option<Rc<ReportView>>,
-    pub metadata: Option<BTreeMap<String, Value>>,
+    /// Shared with the table.
+    pub metadata: Option<Rc<BTreeMap<String, Value>>>,
 }
 
 /// What a probe found (`contract/process-engine.md` §22).

@@ -113,7 +113,9 @@ impl Supervisor {
         while let Some((changes, reply)) = next {
             let applied = match self.closing {
                 Some(_) => Err(Error::Stopped),
-                None => batch.apply(now.unix(), changes, rules),
+                // A list works on its own copy: a panic leaves the batch as it was.
+                None => catch_unwind(AssertUnwindSafe(|| batch.apply(now.unix(), changes, rules)))
+                    .unwrap_or(Err(Error::Panicked)),
             };
             match applied {
                 Ok(applied) => callers.push((reply, applied)),

@@ -12,7 +12,7 @@ use crate::supervisor::Change;
 
 /// `null` once the last key was removed (H21).
 pub(crate) async fn all(ctx: &Context, _req: Request) -> Answer {
-    json(&ctx.supervisor.metadata())
+    json(&ctx.supervisor.metadata().as_deref())
 }
 
 pub(crate) async fn get(ctx: &Context, _req: Request, key: &str) -> Answer {
@@ -25,7 +25,7 @@ pub(crate) async fn put(ctx: &Context, req: Request, key: &str) -> Answer {
 }
 
 pub(crate) async fn process_all(ctx: &Context, _req: Request, id: &str) -> Answer {
-    json(&find(ctx, id)?.metadata)
+    json(&find(ctx, id)?.metadata.as_deref())
 }
 
 pub(crate) async fn process_get(ctx: &Context, _req: Request, id: &str, key: &str) -> Answer {

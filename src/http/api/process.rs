@@ -225,7 +225,7 @@ impl<'a> Process<'a> {
             config: filter.config.then(|| Config::from(&*view.config)),
             state: filter.state.then(|| State::from(view)),
             report: filter.report.then(|| Report::from(view.report.as_deref())),
-            metadata: filter.metadata.then_some(view.metadata.as_ref()),
+            metadata: filter.metadata.then_some(view.metadata.as_deref()),
         }
     }
 }

@@ -82,7 +82,7 @@ fn refused(error: &supervisor::Error, message: &str) -> Error {
         | E::Full { .. }
         | E::Changed(_)
         | E::EmptyKey => (StatusCode::BAD_REQUEST, message),
-        E::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        E::Store(_) | E::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         E::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     };
     Error::new(status, message, [chain(error)])
