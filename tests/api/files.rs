@@ -238,3 +238,25 @@ fn players_seek_by_ranges() {
         assert_eq!(daemon.send(&Request::get(route).header("Range", "bytes=300000-")).status, 416);
     }
 }
+
+#[test]
+fn an_upload_counts_even_if_its_sender_hangs_up_with_the_last_byte() {
+    let daemon = Setup::default().env(OPEN, "false").start();
+    let address = daemon.address();
+    let streams: Vec<_> = (0..20)
+        .map(|i| {
+            let mut stream = http::connect(address, http::TIMEOUT).expect("connected");
+            let head = format!("PUT /memfs/s{i}.ts HTTP/1.1\r\nHost: {address}\r\nTransfer-Encoding: chunked\r\n\r\n");
+            stream.write_all(&[head.as_bytes(), b"3\r\nabc\r\n"].concat()).expect("sent");
+            stream
+        })
+        .collect();
+    // All of them are being read when this is answered.
+    assert_eq!(daemon.get("/ping").status, 200);
+    for mut stream in streams {
+        // As FFmpeg does between two segments: the end is sent, nothing is awaited.
+        stream.write_all(b"3\r\ndef\r\n0\r\n\r\n").expect("sent");
+    }
+    let list = daemon.wait_for("/api/v3/fs/mem", PATIENCE, |files| files.as_array().is_some_and(|f| f.len() == 20));
+    assert!(list.as_array().is_some_and(|files| files.iter().all(|file| file["size_bytes"] == 6)), "{list}");
+}

@@ -312,6 +312,8 @@ async fn work(watched: Watched, service: Service) -> Option<((TcpStream, Bytes),
         .header_read_timeout(None)
         .max_header_size(HEADERS)
         .max_buf_size(AHEAD)
+        // FFmpeg closes with the last byte of an upload and does not wait for its answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(watched), service);
     let mut finishing = false;
     let end = poll_fn(|cx| {
