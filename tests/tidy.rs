@@ -105,7 +105,7 @@ impl Source {
         let stem = self.name.trim_end_matches(".rs");
         ["driver", "server", "client"].iter().any(|suffix| stem.ends_with(suffix))
             || ["http", SYS].contains(&self.module())
-            || ["base/blocking.rs", "base/clock.rs", "main.rs"].contains(&self.name.as_str())
+            || ["app.rs", "base/blocking.rs", "base/clock.rs", "main.rs"].contains(&self.name.as_str())
     }
 
     /// Numbered lines of shipped code without comments.

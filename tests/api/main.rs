@@ -9,4 +9,5 @@ mod golden;
 mod harness;
 mod hostile;
 mod process;
+mod server;
 mod vectors;

@@ -1,3 +1,5 @@
+//! Answers as they leave: shape, indentation, compression, `Vary`.
+
 use bytes::Bytes;
 use http_body_util::BodyExt;
 

@@ -1,3 +1,5 @@
+//! Method and path against route and guard.
+
 use super::*;
 
 fn api(auth: bool, read_only: bool) -> config::Api {

@@ -130,6 +130,7 @@ fn read_setup(setup: &Value, cases: &[(Value, bool)]) -> Setup {
             let headers = case["request"]["headers"].as_object();
             headers.into_iter().flatten().any(|(name, _)| PROXY_HEADERS.contains(&name.to_lowercase().as_str()))
         }),
+        open_files: None,
     }
 }
 

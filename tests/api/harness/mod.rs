@@ -33,6 +33,7 @@ pub(crate) struct Daemon {
     child: Option<Child>,
     work: TempDir,
     environment: BTreeMap<String, String>,
+    open_files: Option<u32>,
     pub(crate) variables: Variables,
     _stubs: Vec<stub::Stub>,
 }
@@ -55,7 +56,7 @@ impl Daemon {
         let stubs =
             setup.fixtures.iter().map(|f| setup::start_fixture(f, &variables)).collect::<Result<Vec<_>, _>>()?;
         let environment = setup::environment(setup, &variables);
-        Ok(Self { child: None, work, environment, variables, _stubs: stubs })
+        Ok(Self { child: None, work, environment, open_files: setup.open_files, variables, _stubs: stubs })
     }
 
     /// Starts the daemon (again) in the same directory with the same ports.
@@ -91,7 +92,15 @@ impl Daemon {
     fn spawn(&mut self) -> Result<(), String> {
         let log = File::options().create(true).append(true).open(self.log_path()).map_err(|e| e.to_string())?;
         let errors = log.try_clone().map_err(|e| e.to_string())?;
-        let child = Command::new(env!("CARGO_BIN_EXE_rill"))
+        let mut command = match self.open_files {
+            None => Command::new(env!("CARGO_BIN_EXE_rill")),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\""), env!("CARGO_BIN_EXE_rill")]);
+                shell
+            }
+        };
+        let child = command
             .current_dir(self.work.path())
             .env_clear()
             .envs(&self.environment)
@@ -172,6 +181,21 @@ impl Daemon {
             );
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Sends a signal and does not wait.
+    pub(crate) fn signal(&self, number: Signal) {
+        signal(self.child.as_ref().expect("the daemon runs"), number);
+    }
+
+    /// Waits for the end of a daemon that was told to stop.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let child = self.child.as_mut().expect("the daemon runs");
+        let status = wait(child, STOP_LIMIT);
+        let status = status.unwrap_or_else(|| panic!("the daemon did not stop within {STOP_LIMIT:?}"));
+        self.child = None;
+        status
     }
 
     /// Stops with SIGINT and waits. A daemon that ignores it is killed and fails the test.

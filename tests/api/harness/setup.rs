@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) fixtures: Vec<Value>,
     /// Forwarded headers from loopback are believed.
     pub(crate) proxied: bool,
+    /// Limit of open files of the daemon, soft and hard.
+    pub(crate) open_files: Option<u32>,
 }
 
 impl Setup {
