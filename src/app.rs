@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ impl App {
         for address in listeners.addresses() {
             ::log::info!(target: "HTTP", address = address.to_string().as_str(); "Listening");
         }
-        warn_of_open_api(&active, &listeners);
+        warn_of_open_api(&active, &listeners.addresses());
         let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
         look_for_ffmpeg(&owners.skills);
         Ok(Self { owners, requests, active, http })
@@ -131,8 +131,15 @@ impl App {
                 request = signals.next() => request,
             };
             match request {
-                Control::Reload => self.reload().await,
                 Control::Shutdown => break,
+                Control::Reload => {
+                    // It may wait for a name to be resolved; a stop must not.
+                    let control = self.owners.control.clone();
+                    tokio::select! {
+                        () = self.reload() => {}
+                        () = signals.until_stop(&control) => break,
+                    }
+                }
             }
         }
         ::log::info!(target: COMPONENT, "Stopping");
@@ -197,9 +204,9 @@ impl App {
             self.owners.skills.configure(next.ffmpeg.binary.clone()).await;
         }
         if let Some(listeners) = prepared.listeners {
-            warn_of_open_api(next, &listeners);
             self.http.listen(listeners);
         }
+        warn_of_open_api(next, &self.http.addresses());
         self.http.replace(self.owners.context(next, prepared.routes, now));
         if concerns_processes(&former, next) {
             self.owners.supervisor.reconfigure(prepared.section).await;
@@ -258,6 +265,13 @@ impl Signals {
             _ = self.hang_up.recv() => Control::Reload,
         }
     }
+
+    /// Waits for a stop. A wish to reload is passed on for later.
+    async fn until_stop(&mut self, control: &control::Sender) {
+        while self.next().await != Control::Shutdown {
+            control.send(Control::Reload);
+        }
+    }
 }
 
 fn storage_deps(blocking: &Blocking, alarms: &Alarms) -> storage::Deps {
@@ -300,9 +314,9 @@ fn own_names(config: &Config) -> Vec<String> {
     config.host.names.iter().cloned().chain(system).collect()
 }
 
-fn warn_of_open_api(config: &Config, listeners: &Listeners) {
-    let reachable = |ip: IpAddr| !ip.to_canonical().is_loopback();
-    if !config.api.auth.enable && listeners.addresses().iter().any(|address| reachable(address.ip())) {
+fn warn_of_open_api(config: &Config, addresses: &[SocketAddr]) {
+    let reachable = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    if !config.api.auth.enable && addresses.iter().any(reachable) {
         ::log::warn!(target: COMPONENT, "Everyone in the network may use the API; api.auth.enable asks for a login");
     }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::jwk::JwkSet;
+use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -43,8 +44,8 @@ pub enum Error {
     Resolve(#[source] std::io::Error),
     #[error("no connection")]
     Connect(#[source] std::io::Error),
-    #[error("the TLS roots of the system can't be used")]
-    Roots(#[source] rustls::Error),
+    #[error("TLS can't be used")]
+    Tls(#[source] rustls::Error),
     #[error("HTTP failed")]
     Http(#[source] hyper::Error),
     #[error("the answer has status {0}")]
@@ -92,7 +93,7 @@ async fn follow(domain: String, sets: Rc<RefCell<BTreeMap<String, JwkSet>>>, blo
     let mut backoff = Backoff::default();
     let alarm = format!("jwks {domain}");
     loop {
-        let fetched = tokio::time::timeout(FETCH_TIME, fetch(&domain, &blocking)).await;
+        let fetched = tokio::time::timeout(FETCH_TIME, fetch_from_tenant(&domain, &blocking)).await;
         let delay = match fetched.unwrap_or(Err(Error::Time)) {
             Ok(keys) => {
                 backoff.reset();
@@ -112,16 +113,21 @@ async fn follow(domain: String, sets: Rc<RefCell<BTreeMap<String, JwkSet>>>, blo
     }
 }
 
-async fn fetch(domain: &str, blocking: &Blocking) -> Result<JwkSet, Error> {
+async fn fetch_from_tenant(domain: &str, blocking: &Blocking) -> Result<JwkSet, Error> {
+    let roots = blocking.run(Lane::General, system_roots).await;
+    fetch(domain, 443, roots, blocking).await
+}
+
+async fn fetch(domain: &str, port: u16, roots: RootCertStore, blocking: &Blocking) -> Result<JwkSet, Error> {
     let name = ServerName::try_from(domain.to_owned()).map_err(|_| Error::Name(domain.to_owned()))?;
     let target = domain.to_owned();
     let addresses = blocking
-        .run(Lane::Dns, move || (target.as_str(), 443).to_socket_addrs().map(Vec::from_iter))
+        .run(Lane::Dns, move || (target.as_str(), port).to_socket_addrs().map(Vec::from_iter))
         .await
         .map_err(Error::Resolve)?;
     let stream = connect(&addresses).await.map_err(Error::Connect)?;
-    let tls = blocking.run(Lane::General, client_config).await?;
-    let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.map_err(Error::Connect)?;
+    let stream =
+        TlsConnector::from(Arc::new(client_config(roots)?)).connect(name, stream).await.map_err(Error::Connect)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Error::Http)?;
     let connection = tokio::task::spawn_local(async move {
@@ -161,38 +167,19 @@ async fn connect(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
     Err(last)
 }
 
-/// TLS with the system's roots; reads some hundred files.
-fn client_config() -> Result<rustls::ClientConfig, Error> {
-    let mut roots = rustls::RootCertStore::empty();
+/// Reads some hundred files.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn client_config(roots: RootCertStore) -> Result<rustls::ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Error::Roots)?;
+    let builder = rustls::ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().map_err(Error::Tls)?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unreachable_tenant_raises_an_alarm_and_leaves_no_keys() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, async {
-            let alarms = Alarms::default();
-            let keys = spawn(vec!["no host name!".to_owned()], &Blocking::default(), &alarms);
-            while alarms.list().is_empty() {
-                tokio::task::yield_now().await;
-            }
-            assert!(alarms.list()[0].text.contains("no host name!"));
-            assert!(keys.with("no host name!", |set| set.is_none()));
-        });
-    }
-
-    #[test]
-    fn the_systems_roots_make_a_client() {
-        assert!(client_config().is_ok());
-    }
-}
+mod tests;

@@ -90,6 +90,7 @@ pub struct Handle {
 
 struct Accepting {
     address: Address,
+    sockets: Vec<SocketAddr>,
     loops: Vec<JoinHandle<()>>,
 }
 
@@ -145,6 +146,11 @@ impl Handle {
     /// The address that is listened on, as configured.
     pub fn address(&self) -> Address {
         self.accepting.borrow().address.clone()
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.accepting.borrow().sockets.clone()
     }
 
     /// Listens elsewhere from now on; connections stay.
@@ -214,10 +220,11 @@ impl Shared {
 }
 
 fn accept_on(listeners: Listeners, shared: &Rc<Shared>) -> Accepting {
+    let addresses = listeners.addresses();
     let Listeners { address, sockets } = listeners;
     let text: Rc<str> = format!("{}:{}", address.host, address.port).into();
     let start = |socket| tokio::task::spawn_local(accept(socket, text.clone(), shared.clone()));
-    Accepting { loops: sockets.into_iter().map(start).collect(), address }
+    Accepting { loops: sockets.into_iter().map(start).collect(), sockets: addresses, address }
 }
 
 async fn accept(listener: TcpListener, address: Rc<str>, shared: Rc<Shared>) {

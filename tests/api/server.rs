@@ -155,6 +155,37 @@ fn a_reload_keeps_connections_and_shows_itself() {
     daemon.wait_for("/api/v3/log", PATIENCE, |log| log.to_string().contains("level=DEBUG"));
 }
 
+/// Process ids of the children that run now.
+fn children(daemon: &Daemon) -> Vec<String> {
+    let pid = daemon.pid();
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a kernel that lists children");
+    list.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_reload_with_another_log_level_leaves_ffmpeg_running() {
+    let daemon = from_file(json!({"version": 3, "address": "127.0.0.1:${HTTP_PORT}"}));
+    let process = json!({
+        "id": "live",
+        "input": [{"id": "in", "address": "testsrc", "options": ["-re", "-f", "lavfi"]}],
+        "output": [{"id": "out", "address": "-", "options": ["-f", "null"]}]
+    });
+    daemon.call("POST", "/api/v3/process", &process, 200);
+    let frames = |state: &Value| state["progress"]["frame"].as_u64().unwrap_or(0);
+    daemon.wait_for("/api/v3/process/live/state", PATIENCE, |state| frames(state) > 0);
+    // The skills are read by children too.
+    daemon.json("/api/v3/skills");
+    let running = children(&daemon);
+    assert_eq!(running.len(), 1);
+    let before = daemon.json("/api/v3/config")["loaded_at"].clone();
+    daemon.call("PUT", "/api/v3/config", &json!({"version": 3, "log": {"level": "debug"}}), 200);
+    daemon.call("GET", "/api/v3/config/reload", &Value::Null, 200);
+    daemon.wait_for("/api/v3/config", PATIENCE, |config| config["loaded_at"] != before);
+    let seen = frames(&daemon.json("/api/v3/process/live/state"));
+    daemon.wait_for("/api/v3/process/live/state", PATIENCE, |state| frames(state) > seen);
+    assert_eq!(children(&daemon), running);
+}
+
 #[test]
 fn a_reload_with_another_address_moves_the_listener_only() {
     let mut daemon = from_file(json!({"version": 3, "address": "127.0.0.1:${HTTP_PORT}"}));
