@@ -8,6 +8,7 @@
 //! bound, while everything is replaced at once. Ages and order come from the monotonic clock. There are no
 //! directories. Passive owner: no tasks, no IO, no clock of its own.
 
+mod meter;
 mod quota;
 mod reader;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::broadcast;
 
+pub use meter::{METER_PREFIXES, Meter};
 pub use quota::{Bound, Policy, Usage, implied_bound};
 pub use reader::{Closed, Reader};
 pub use writer::{Committed, Writer};
@@ -118,6 +120,11 @@ impl Memfs {
             return Err(Error::NameTooLong);
         }
         Ok(Writer::new(self.clone(), name.into()))
+    }
+
+    /// Counts from now on what uploads bring to names that begin with one of `prefixes`.
+    pub fn meter(&self, prefixes: &[String]) -> Meter {
+        self.0.borrow_mut().meters.add(prefixes)
     }
 
     /// The current version of `name`.

@@ -340,3 +340,19 @@ fn accounts_hold_under_random_use() {
         assert_eq!((usage.in_flight, usage.credit, usage.held, usage.readers), (0, 0, 0, 0), "seed {seed}");
     }
 }
+
+#[test]
+fn a_meter_counts_what_uploads_bring_while_they_arrive() {
+    let fs = fs(1000, Policy::Refuse);
+    let earlier = fs.create("/live0.ts").expect("a name");
+    let meter = fs.meter(&["/live".to_owned()]);
+    let mut upload = fs.create("live1.ts").expect("a name");
+    upload.append(&pattern(600, 1)).expect("room");
+    assert_eq!(meter.bytes(), 600);
+    assert_eq!(upload.append(&pattern(600, 2)), Err(Error::TooBig));
+    upload.commit(now()).expect("room");
+    put(&fs, "/live1.ts", &pattern(700, 3)).expect("replaces the former");
+    put(&fs, "/other", &pattern(100, 4)).expect("room");
+    drop(earlier);
+    assert_eq!(meter.bytes(), 1300);
+}

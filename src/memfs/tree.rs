@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
+use super::meter::Meters;
 use super::quota::{Bound, Policy, Usage};
 use super::{CHANGES, Change, ChangeKind, Entry, Error, FILES, Meta};
 use crate::base::clock::{Now, unix_seconds};
@@ -28,6 +29,7 @@ pub(super) struct Tree {
     held: HashMap<u64, (u64, usize)>,
     usage: Usage,
     policy: Policy,
+    pub(super) meters: Meters,
     last_id: u64,
     /// Latest second of the wall clock that a version taken out of the tree shows.
     taken_second: Option<i64>,
@@ -66,6 +68,7 @@ impl Tree {
             held: HashMap::new(),
             usage: Usage { bound: bound.bytes, ..Usage::default() },
             policy: bound.policy,
+            meters: Meters::default(),
             last_id: 0,
             taken_second: None,
             changes: broadcast::Sender::new(CHANGES),

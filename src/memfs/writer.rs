@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::meter::Count;
 use super::tree::Upload;
 use super::{CHUNK, Error, Memfs};
 use crate::base::clock::Now;
@@ -20,6 +21,7 @@ pub struct Writer {
     chunks: Vec<Bytes>,
     tail: Vec<u8>,
     written: u64,
+    count: Count,
     committed: bool,
 }
 
@@ -32,8 +34,11 @@ pub struct Committed {
 
 impl Writer {
     pub(super) fn new(fs: Memfs, path: Arc<str>) -> Self {
-        let id = fs.0.borrow_mut().new_id();
-        Self { fs, id, path, chunks: Vec::new(), tail: Vec::new(), written: 0, committed: false }
+        let (id, count) = {
+            let mut tree = fs.0.borrow_mut();
+            (tree.new_id(), tree.meters.find(&path))
+        };
+        Self { fs, id, path, chunks: Vec::new(), tail: Vec::new(), written: 0, count, committed: false }
     }
 
     /// The name it will have.
@@ -53,6 +58,7 @@ impl Writer {
         let more = data.len() as u64;
         self.fs.0.borrow_mut().reserve(self.id, &self.path, self.written, more)?;
         self.written += more;
+        self.count.add(more);
         while !data.is_empty() {
             let (piece, rest) = data.split_at(data.len().min(CHUNK - self.tail.len()));
             let len = self.tail.len() + piece.len();

@@ -54,10 +54,10 @@ impl Judge {
         permit(self.access.input.permits(address))
     }
 
-    /// A tee list is a value with a pipe character or a leading bracket, or one for the tee muxer: every part must pass.
+    /// Every part of a tee list must pass.
     pub(super) fn output(&self, address: &str, options: &[String]) -> Result<(), Refusal> {
         let address = address.trim();
-        if !address.contains('|') && !address.starts_with('[') && !options.iter().any(|o| o == "tee") {
+        if !is_tee_list(address, options) {
             return self.output_part(address);
         }
         address.split('|').try_for_each(|part| {
@@ -108,6 +108,11 @@ impl Judge {
         }
         permit(self.access.output.permits(&format!("file:{}", path.display())))
     }
+}
+
+/// A tee list is a value with a pipe character or a leading bracket, or one for the tee muxer.
+pub(super) fn is_tee_list(address: &str, options: &[String]) -> bool {
+    address.contains('|') || address.starts_with('[') || options.iter().any(|o| o == "tee")
 }
 
 fn permit(permitted: bool) -> Result<(), Refusal> {
@@ -185,7 +190,7 @@ fn check_escape(text: &str) -> Result<(), String> {
 }
 
 /// The text that FFmpeg's tee muxer makes of a part: quotes and backslashes removed (`av_get_token`).
-fn unquote(part: &str) -> String {
+pub(super) fn unquote(part: &str) -> String {
     let mut out = String::with_capacity(part.len());
     let mut chars = part.chars();
     while let Some(c) = chars.next() {
@@ -199,7 +204,7 @@ fn unquote(part: &str) -> String {
 }
 
 /// The target behind the options in brackets; values in them may quote the closing bracket.
-fn after_tee_options(token: &str) -> &str {
+pub(super) fn after_tee_options(token: &str) -> &str {
     let Some(options) = token.strip_prefix('[') else { return token };
     let mut chars = options.char_indices();
     while let Some((at, c)) = chars.next() {

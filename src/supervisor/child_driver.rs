@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::table::Key;
 use crate::ffmpeg::args;
+use crate::memfs::Memfs;
 use crate::process::machine::Exit;
 use crate::sys;
 use crate::sys::child::{Child, Group, Outputs};
@@ -60,6 +61,8 @@ pub(super) struct Launcher {
     /// CPUs that 100 percent stand for.
     pub(super) cpus: f64,
     pub(super) said: mpsc::Sender<Said>,
+    /// Where children upload to.
+    pub(super) memfs: Memfs,
 }
 
 /// The loop's hold on a child that its task owns.

@@ -98,6 +98,7 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
         version: None,
         cpus: proc::cpu_capacity(),
         said,
+        memfs: deps.storage.mem().clone(),
     };
     let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher };
     let shared = Rc::new(RefCell::new(shared));

@@ -3,6 +3,8 @@
 //! definition → placeholders → references → address validation → playout options → arguments. Pure: other processes,
 //! the file system's links and ports in use are arguments. Validation never rewrites what is executed (Q2).
 
+mod uploads;
+
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use crate::config::{Address, Config, Credentials, FfmpegAccess, Playout, Rtmp, S
 use crate::ffmpeg::access::{Access, InvalidExpression};
 use crate::ffmpeg::args;
 use crate::process::{CleanupRule, Io, ProcessConfig};
+use uploads::OwnMemfs;
 
 /// The option that tells a playout input its control port.
 const PLAYOUT_OPTION: &str = "-playout_httpport";
@@ -37,6 +40,8 @@ pub struct Resolved {
     pub cleanup: Vec<CleanupRule>,
     /// Control ports of playout inputs by input id; filled by `assign_ports`.
     pub ports: Vec<(String, u16)>,
+    /// How the names of its uploads to our memfs begin; see `uploads`.
+    pub uploads: Vec<String>,
 }
 
 /// Follows the symbolic links of an absolute path, also of one whose end does not exist yet. `sys::path::real` in the
@@ -47,6 +52,7 @@ pub type RealPath = Box<dyn Fn(&Path) -> PathBuf>;
 pub struct ResolveEnv {
     templates: Templates,
     judge: Judge,
+    own: OwnMemfs,
     playout: Option<RangeInclusive<u16>>,
 }
 
@@ -90,6 +96,7 @@ impl ResolveEnv {
         let playout = &sections.playout;
         Ok(Self {
             templates: Templates::new(&sections),
+            own: OwnMemfs::new(&sections.address),
             playout: playout.enable.then_some(playout.min_port..=playout.max_port),
             judge: Judge { access: Access::new(&sections.access)?, disk: sections.disk, cwd, real },
         })
@@ -118,6 +125,7 @@ pub fn resolve(
     validate(&config.id, &resolved, &env.judge)?;
     resolved.inputs.iter_mut().filter(|i| is_playout(i)).for_each(remove_playout_option);
     resolved.command = command(&resolved);
+    resolved.uploads = env.own.uploads(&resolved.outputs);
     Ok(resolved)
 }
 

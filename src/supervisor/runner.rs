@@ -11,6 +11,7 @@ use super::child_driver::{Launcher, Started, What};
 use super::table::{Entry, Key};
 use crate::base::clock::Now;
 use crate::ffmpeg::{LineClass, LineSplitter, Parser, Progress};
+use crate::memfs::Meter;
 use crate::process::limits::{CpuMeter, LimitWatch, Usage};
 use crate::process::machine::{Exit, Input, Machine, Output, Policy, Reason};
 use crate::process::report::{Bounds, Part};
@@ -37,6 +38,7 @@ struct Definition {
     command: Rc<Vec<String>>,
     input_ids: Vec<String>,
     output_ids: Vec<String>,
+    uploads: Vec<String>,
     limits: Limits,
 }
 
@@ -45,6 +47,7 @@ struct Running {
     meter: CpuMeter,
     watch: LimitWatch,
     usage: Usage,
+    uploads: Meter,
 }
 
 impl Runner {
@@ -116,9 +119,7 @@ impl Runner {
                 return self.end(now, exit, launcher);
             }
         }
-        if let Some(at) = self.parser.last_activity() {
-            self.machine.handle_input(at, Input::Progressed);
-        }
+        self.note_activity();
     }
 
     /// After a panic while hearing `what`: the run is lost, the process is not.
@@ -129,8 +130,11 @@ impl Runner {
         }
     }
 
-    /// Samples the child and judges its limits.
+    /// Counts what the child uploaded, samples it and judges its limits.
     pub(super) fn tick(&mut self, now: Now, launcher: &Launcher) {
+        let Some(child) = &self.child else { return };
+        self.parser.output_bytes(now.mono, child.uploads.bytes());
+        self.note_activity();
         let Some(child) = &mut self.child else { return };
         let Some((cpu, memory_bytes)) = child.started.stat.as_ref().and_then(|stat| stat.sample()) else { return };
         child.usage = Usage { memory_bytes, cpu_percent: child.meter.sample(now.mono, cpu) };
@@ -186,7 +190,8 @@ impl Runner {
                 log::info!(target: "Process", id = definition.id; "started");
                 let meter = CpuMeter::new(launcher.cpus);
                 let watch = LimitWatch::new(definition.limits);
-                self.child = Some(Running { started, meter, watch, usage: Usage::default() });
+                let uploads = launcher.memfs.meter(&definition.uploads);
+                self.child = Some(Running { started, meter, watch, usage: Usage::default(), uploads });
                 Input::Spawned
             }
             Err(error) => {
@@ -195,6 +200,12 @@ impl Runner {
                 self.report.push(now.unix(), Part::Prelude, &line);
                 Input::SpawnFailed { jitter: launcher.jitter() }
             }
+        }
+    }
+
+    fn note_activity(&mut self) {
+        if let Some(at) = self.parser.last_activity() {
+            self.machine.handle_input(at, Input::Progressed);
         }
     }
 
@@ -250,6 +261,7 @@ impl Definition {
             command: Rc::new(resolved.map(|r| r.command.clone()).unwrap_or_default()),
             input_ids: resolved.map(|r| ids(&r.inputs)).unwrap_or_default(),
             output_ids: resolved.map(|r| ids(&r.outputs)).unwrap_or_default(),
+            uploads: resolved.map(|r| r.uploads.clone()).unwrap_or_default(),
             limits: entry.config.limits,
         }
     }

@@ -1,5 +1,7 @@
 //! What the process API does better than the reference on purpose (decisions.md), and updates that meet.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Setup};
@@ -137,4 +139,57 @@ fn updates_at_the_same_time_lose_nothing() {
     });
     let config = daemon.json("/api/v3/process/a/config");
     assert_eq!([&config["reconnect_delay_seconds"], &config["stale_timeout_seconds"]], [ROUNDS, ROUNDS]);
+}
+
+/// Stock FFmpeg says `size=N/A` for HLS and tee: the bytes come from our own server.
+fn sizes_come_from_memory(id: &str, address: &str, options: &[&str]) {
+    const PATIENCE: Duration = Duration::from_secs(40);
+    let daemon = Setup::default().env("CORE_STORAGE_MEMORY_AUTH_ENABLE", "false").start();
+    let options = [["-c:v", "libx264", "-preset", "ultrafast", "-g", "10"].as_slice(), options].concat();
+    add(
+        &daemon,
+        &json!({
+            "id": id,
+            "input": [{"id": "in", "address": "testsrc2=size=320x180:rate=10", "options": ["-f", "lavfi", "-re"]}],
+            "output": [{"id": "out", "address": address, "options": options}]
+        }),
+    );
+    let files = |path: &str, extension: &str| -> Vec<u64> {
+        let list = daemon.json(path);
+        let list = list.as_array().expect("a list").iter();
+        let list = list.filter(|file| file["name"].as_str().is_some_and(|name| name.ends_with(extension)));
+        list.map(|file| file["size_bytes"].as_u64().expect("a size")).collect()
+    };
+    let all = "/api/v3/fs/mem";
+    let segments_to_come = |count: usize| {
+        daemon.wait_for(all, PATIENCE, |_| files(all, ".ts").len() >= count);
+        files(all, ".ts")
+    };
+    let before: u64 = segments_to_come(3).iter().sum();
+    let state = daemon.wait_for(&format!("/api/v3/process/{id}/state"), PATIENCE, |state| {
+        state["progress"]["size_kb"].as_u64().is_some_and(|kb| kb * 1024 >= before)
+    });
+    let size = state["progress"]["size_kb"].as_u64().expect("a size") * 1024;
+    // What was on its way when the state was read has arrived with the segment after next.
+    let after = segments_to_come(files(all, ".ts").len() + 2);
+    let playlists = files(all, ".m3u8").iter().sum::<u64>() * after.len() as u64;
+    assert!(size <= after.iter().sum::<u64>() + playlists, "{size} of {after:?}, {playlists}");
+    let progress = &state["progress"];
+    let (kbit, seconds) = (progress["bitrate_kbit"].as_f64().expect("a rate"), progress["time"].as_f64());
+    // Averaged over whole seconds, by a clock that is not the stream's: the right order is what counts.
+    let expected = size as f64 * 8.0 / 1024.0 / seconds.expect("a time");
+    assert!(kbit > expected / 3.0 && kbit < expected * 3.0, "{kbit} kbit/s instead of {expected}: {progress}");
+}
+
+#[test]
+fn hls_to_memory_has_size_and_bitrate() {
+    let segments = ["-hls_segment_filename", "{memfs}/parts/s_%05d.ts"];
+    let hls = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "0", "-method", "PUT"];
+    sizes_come_from_memory("hls", "{memfs}/{processid}.m3u8", &[hls.as_slice(), &segments].concat());
+}
+
+#[test]
+fn a_tee_to_memory_has_size_and_bitrate() {
+    let list = "[f=hls:hls_time=1:hls_list_size=0:method=PUT]{memfs}/a.m3u8|[f=null]-";
+    sizes_come_from_memory("tee", list, &["-map", "0:v", "-flags", "+global_header", "-f", "tee"]);
 }
