@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -80,6 +80,22 @@ fn headers_in_single_bytes_are_understood() {
         ask(&mut stream, &[*byte]);
     }
     assert_eq!(answer(&mut stream).text(), "pong");
+}
+
+#[test]
+fn a_client_that_closes_its_half_gets_its_answer() {
+    let daemon = Setup::default()
+        .env("CORE_API_AUTH_ENABLE", "true")
+        .env("CORE_API_AUTH_USERNAME", "admin")
+        .env("CORE_API_AUTH_PASSWORD", "secret")
+        .start();
+    let mut stream = connect(&daemon);
+    ping(&mut stream);
+    // A refused login takes its time.
+    ask(&mut stream, b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    stream.get_ref().shutdown(Shutdown::Write).expect("a connection");
+    assert_eq!(answer(&mut stream).status, 400);
+    assert!(is_closed(&mut stream));
 }
 
 #[test]

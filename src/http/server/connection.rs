@@ -310,6 +310,8 @@ async fn work(watched: Watched, service: Service) -> Option<((TcpStream, Bytes),
     let progress = watched.progress.clone();
     let mut http = http1::Builder::new()
         .header_read_timeout(None)
+        // Who has said all it wants to say still gets its answer, and no change is dropped half-way.
+        .half_close(true)
         .max_header_size(HEADERS)
         .max_buf_size(AHEAD)
         // FFmpeg closes with the last byte of an upload and does not wait for its answer.
