@@ -27,7 +27,11 @@ pub(crate) struct Json;
 
 /// 200 with compact JSON and a trailing newline. The layer above indents it when the query has `pretty`.
 pub fn json(value: &impl Serialize) -> Answer {
-    let mut bytes = serde_json::to_vec(value).map_err(|e| Error::internal(&e))?;
+    json_text(serde_json::to_vec(value).map_err(|e| Error::internal(&e))?)
+}
+
+/// As `json`, from compact JSON.
+pub(crate) fn json_text(mut bytes: Vec<u8>) -> Answer {
     bytes.push(b'\n');
     let mut response = Response::new(full(bytes));
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));

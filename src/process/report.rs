@@ -4,6 +4,7 @@
 //! line, `PRELUDE_HEAD` + `PRELUDE_TAIL` lines of prelude, configured lines of log and runs of history. Lives in
 //! memory only, outlives updates and reloads of the definition (decisions Q24).
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -24,6 +25,9 @@ pub struct ReportView {
     pub log: Vec<(i64, String)>,
     /// Finished runs, oldest first; their own `history` is empty.
     pub history: Vec<Rc<ReportView>>,
+    /// Room for what a reader makes of this view, kept as long as the view: it is the largest part of every listing
+    /// and changes least.
+    pub rendered: OnceCell<Box<[u8]>>,
 }
 
 /// Collects the lines of one process.
@@ -82,6 +86,7 @@ impl Report {
                 prelude: self.prelude(),
                 log: self.log.iter().cloned().collect(),
                 history: Vec::new(),
+                rendered: OnceCell::new(),
             };
             self.history.push_back(Rc::new(run));
             self.trim();
@@ -128,6 +133,7 @@ impl Report {
             prelude: self.prelude(),
             log: self.log.iter().cloned().collect(),
             history: self.history.iter().cloned().collect(),
+            rendered: OnceCell::new(),
         });
         self.view = Some(view.clone());
         view

@@ -16,14 +16,13 @@ use serde::de::MapAccess;
 use serde_json::Value;
 
 use self::config::{Config, Lists, Patch};
-use self::report::Report;
 use self::state::State;
 use crate::base::glob::Glob;
 use crate::base::id;
 use crate::http::error::process as refusal;
 use crate::http::json::{Member, Members, Object};
 use crate::http::request::{JSON_BODY, Query};
-use crate::http::response::{json, ok};
+use crate::http::response::{json, json_text, ok};
 use crate::http::{Answer, Context, Error, Request};
 use crate::process::ProcessConfig;
 use crate::supervisor::{self, Change, Command, Outcome, ProcessView};
@@ -35,7 +34,15 @@ const MERGES: usize = 4;
 pub(crate) async fn list(ctx: &Context, req: Request) -> Answer {
     let filter = Filter::new(&req.query);
     let views = select(ctx.supervisor.list(), &req.query);
-    json(&views.iter().map(|view| Process::new(view, filter)).collect::<Vec<_>>())
+    let mut out = vec![b'['];
+    for (at, view) in views.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(&mut out, view, filter).map_err(|e| Error::internal(&e))?;
+    }
+    out.push(b']');
+    json_text(out)
 }
 
 pub(crate) async fn add(ctx: &Context, mut req: Request) -> Answer {
@@ -51,8 +58,9 @@ pub(crate) async fn add(ctx: &Context, mut req: Request) -> Answer {
 }
 
 pub(crate) async fn get(ctx: &Context, req: Request, id: &str) -> Answer {
-    let view = find(ctx, id)?;
-    json(&Process::new(&view, Filter::new(&req.query)))
+    let mut out = Vec::new();
+    write(&mut out, &find(ctx, id)?, Filter::new(&req.query)).map_err(|e| Error::internal(&e))?;
+    json_text(out)
 }
 
 pub(crate) async fn update(ctx: &Context, mut req: Request, id: &str) -> Answer {
@@ -111,7 +119,9 @@ pub(crate) async fn state(ctx: &Context, _req: Request, id: &str) -> Answer {
 }
 
 pub(crate) async fn report(ctx: &Context, _req: Request, id: &str) -> Answer {
-    json(&Report::from(find(ctx, id)?.report.as_deref()))
+    let mut out = Vec::new();
+    report::write(&mut out, find(ctx, id)?.report.as_deref()).map_err(|e| Error::internal(&e))?;
+    json_text(out)
 }
 
 pub(crate) async fn probe(ctx: &Context, _req: Request, id: &str) -> Answer {
@@ -194,7 +204,20 @@ fn select(mut views: Vec<ProcessView>, query: &Query) -> Vec<ProcessView> {
     views
 }
 
-/// A process with its selected parts.
+/// Appends a process with its selected parts as compact JSON.
+fn write(out: &mut Vec<u8>, view: &ProcessView, filter: Filter) -> Result<(), serde_json::Error> {
+    serde_json::to_writer(&mut *out, &Process::new(view, filter))?;
+    if filter.report {
+        // The report is rendered already, so it is the last member of an object that is opened again.
+        out.pop();
+        out.extend_from_slice(b",\"report\":");
+        report::write(out, view.report.as_deref())?;
+        out.push(b'}');
+    }
+    Ok(())
+}
+
+/// A process with its selected parts but the report.
 #[derive(Serialize)]
 struct Process<'a> {
     id: &'a str,
@@ -207,8 +230,6 @@ struct Process<'a> {
     config: Option<Config<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<State<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<Report<'a>>,
     /// The inner `None` is the `null` of a process without metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Option<&'a BTreeMap<String, Value>>>,
@@ -224,7 +245,6 @@ impl<'a> Process<'a> {
             updated_at: view.updated_at,
             config: filter.config.then(|| Config::from(&*view.config)),
             state: filter.state.then(|| State::from(view)),
-            report: filter.report.then(|| Report::from(view.report.as_deref())),
             metadata: filter.metadata.then_some(view.metadata.as_deref()),
         }
     }

@@ -27,7 +27,9 @@ fn query(text: &str) -> Query {
 }
 
 fn shown(view: &ProcessView, filter: &str) -> Value {
-    serde_json::to_value(Process::new(view, Filter::new(&query(filter)))).unwrap()
+    let mut out = Vec::new();
+    write(&mut out, view, Filter::new(&query(filter))).unwrap();
+    serde_json::from_slice(&out).unwrap()
 }
 
 #[track_caller]
@@ -113,7 +115,7 @@ fn running() -> ProcessView {
         command: Rc::new(vec!["-y".to_owned()]),
     };
     let log = vec![(12, "line".to_owned())];
-    let run = ReportView { created_at: 11, prelude: vec!["p".to_owned()], log, history: Vec::new() };
+    let run = ReportView { created_at: 11, prelude: vec!["p".to_owned()], log, ..ReportView::default() };
     let report = ReportView { history: vec![Rc::new(run.clone())], ..run };
     ProcessView { state: Some(state), invalid: None, report: Some(Rc::new(report)), ..view("a", "") }
 }
@@ -136,4 +138,6 @@ fn a_running_process_on_the_wire() {
     let mut report = run.clone();
     report["history"] = json!([run]);
     assert_eq!(value["report"], report);
+    let view = running();
+    assert_eq!(shown(&view, "filter=report"), shown(&view, "filter=report"), "rendered once, shown twice");
 }
