@@ -34,7 +34,8 @@ const MERGES: usize = 4;
 pub(crate) async fn list(ctx: &Context, req: Request) -> Answer {
     let filter = Filter::new(&req.query);
     let views = select(ctx.supervisor.list(), &req.query);
-    let mut out = vec![b'['];
+    let mut out = Vec::with_capacity(views.iter().map(|view| expected_size(view, filter)).sum());
+    out.push(b'[');
     for (at, view) in views.iter().enumerate() {
         if at > 0 {
             out.push(b',');
@@ -215,6 +216,15 @@ fn write(out: &mut Vec<u8>, view: &ProcessView, filter: Filter) -> Result<(), se
         out.push(b'}');
     }
     Ok(())
+}
+
+/// Roughly how many bytes `write` appends, so that a listing does not grow step by step.
+fn expected_size(view: &ProcessView, filter: Filter) -> usize {
+    const PARTS: usize = 1536;
+    const STREAM: usize = 512;
+    let streams = view.state.as_ref().map_or(0, |state| state.progress.inputs.len() + state.progress.outputs.len());
+    let rendered = view.report.as_ref().and_then(|report| report.rendered.get()).map_or(0, |bytes| bytes.len());
+    PARTS + if filter.state { streams * STREAM } else { 0 } + if filter.report { rendered } else { 0 }
 }
 
 /// A process with its selected parts but the report.
