@@ -7,6 +7,7 @@ mod connection;
 mod dispatch;
 mod exchange;
 mod pace;
+mod progress;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ use super::layer::gzip::Compressions;
 use crate::base::blocking::{Blocking, Lane};
 use crate::config::Address;
 
-use connection::Progress;
+use progress::Progress;
 
 /// Connections at once, if the limit of open files allows that many.
 pub const CONNECTIONS: usize = 4096;

@@ -3,7 +3,6 @@
 //! Every byte passes `Watched`, which tells `Progress` how the connection moves; the server looks at all of them once
 //! a second and gives orders. A resting connection holds no buffers. A panic costs this connection only.
 
-use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -12,7 +11,7 @@ use std::os::fd::AsFd;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,7 +24,7 @@ use tokio::net::TcpStream;
 use super::Shared;
 use super::dispatch::panic_text;
 use super::exchange::exchange;
-use super::pace::{Phase, Reason, Seen, Verdict, Window, judge};
+use super::progress::{Order, Progress};
 use crate::http::response::Response;
 use crate::sys;
 
@@ -33,147 +32,10 @@ use crate::sys;
 const HEADERS: usize = 32 * 1024;
 /// Bytes of an answer that hyper takes ahead of the socket, hence what a slow reader pins of a file that is gone.
 const AHEAD: usize = 128 * 1024;
-/// Up to this many connections keep hyper's buffers for `REST_AFTER`; beyond it all give them back at once.
-pub(super) const UNCROWDED: usize = 64;
 /// How long and how much of an unread body is thrown away so that the peer sees the answer.
 const LINGER_TIME: Duration = Duration::from_secs(3);
 /// See `LINGER_TIME`.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
-
-/// What a connection is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    /// Give hyper's buffers back until the next request.
-    Rest,
-    /// Answer what is under way, then close.
-    Finish,
-    Close,
-}
-
-/// How a connection moves; shared by its task, its bytes and the server.
-pub(super) struct Progress {
-    phase: Cell<Phase>,
-    since: Cell<Instant>,
-    sent: Cell<u64>,
-    blocked: Cell<bool>,
-    window: Cell<Option<Window>>,
-    /// The answer's body is with hyper; once flushed the connection is idle.
-    answered: Cell<bool>,
-    /// The answer left part of the request unread.
-    unread: Cell<bool>,
-    order: Cell<Option<Order>>,
-    waker: RefCell<Option<Waker>>,
-    undelivered: Cell<u64>,
-    /// The next blocked write asks the kernel for `undelivered`.
-    measure: Cell<bool>,
-    resting: Cell<bool>,
-    /// Connections of the server.
-    crowd: Rc<Cell<usize>>,
-}
-
-impl Progress {
-    pub(super) fn new(now: Instant, crowd: Rc<Cell<usize>>) -> Rc<Self> {
-        Rc::new(Self {
-            phase: Cell::new(Phase::Fresh),
-            since: Cell::new(now),
-            sent: Cell::new(0),
-            blocked: Cell::new(false),
-            window: Cell::new(None),
-            answered: Cell::new(false),
-            unread: Cell::new(false),
-            order: Cell::new(None),
-            waker: RefCell::new(None),
-            undelivered: Cell::new(0),
-            measure: Cell::new(false),
-            resting: Cell::new(false),
-            crowd,
-        })
-    }
-
-    /// Judges the connection and gives it orders.
-    pub(super) fn look(&self, now: Instant) {
-        let seen = Seen {
-            phase: self.phase.get(),
-            since: self.since.get(),
-            blocked: self.blocked.get(),
-            delivered: self.sent.get().saturating_sub(self.undelivered.get()),
-            window: self.window.get(),
-        };
-        match judge(seen, now) {
-            Verdict::Keep(window) => {
-                self.window.set(window);
-                if self.blocked.get() {
-                    self.measure.set(true);
-                    self.wake();
-                }
-            }
-            Verdict::Rest if self.order.get().is_none() && !self.resting.get() => self.give(Order::Rest),
-            Verdict::Rest => {}
-            Verdict::Close(reason) => {
-                if reason == Reason::SlowReader {
-                    log::debug!(target: "HTTP", "A connection takes its answer too slowly and is closed");
-                }
-                self.give(Order::Close);
-            }
-        }
-    }
-
-    /// Asks the connection to end after the answer under way.
-    pub(super) fn finish(&self) {
-        self.give(Order::Finish);
-    }
-
-    /// Ends the connection.
-    pub(super) fn close(&self) {
-        self.give(Order::Close);
-    }
-
-    /// The body of the current answer has gone to hyper or was dropped.
-    pub(super) fn answered(&self, unread: bool) {
-        self.answered.set(true);
-        self.unread.set(unread);
-    }
-
-    /// A request's headers are complete.
-    pub(super) fn asked(&self, now: Instant) {
-        self.enter(Phase::Busy, now);
-        self.answered.set(false);
-    }
-
-    fn give(&self, order: Order) {
-        if self.order.get() != Some(Order::Close) {
-            self.order.set(Some(order));
-        }
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
-    }
-
-    fn listen(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-    }
-
-    fn enter(&self, phase: Phase, now: Instant) {
-        self.phase.set(phase);
-        self.since.set(now);
-    }
-
-    /// Whether hyper's buffers are to be given back now. Takes the order.
-    fn may_rest(&self) -> bool {
-        let told = self.order.get() == Some(Order::Rest);
-        if told {
-            self.order.set(None);
-        }
-        self.phase.get() == Phase::Idle && (told || self.crowd.get() > UNCROWDED)
-    }
-}
 
 /// A socket that reports its bytes.
 struct Watched {
@@ -193,23 +55,16 @@ impl AsyncRead for Watched {
             buf.put_slice(&self.early.split_to(fitting));
             Poll::Ready(Ok(()))
         };
-        if buf.filled().len() > before && matches!(self.progress.phase.get(), Phase::Idle) {
-            self.progress.enter(Phase::Head, Instant::now());
+        if buf.filled().len() > before {
+            self.progress.received();
         }
         polled
     }
 }
 
 impl Watched {
-    fn record(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.progress.blocked.set(polled.is_pending());
-        if let Poll::Ready(Ok(bytes)) = &polled {
-            self.progress.sent.set(self.progress.sent.get() + *bytes as u64);
-        }
-        if polled.is_pending() && self.progress.measure.take() {
-            let undelivered = sys::socket::undelivered(self.stream.as_fd()).unwrap_or(0);
-            self.progress.undelivered.set(undelivered);
-        }
+    fn report(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.progress.wrote(&polled, || sys::socket::undelivered(self.stream.as_fd()).unwrap_or(0));
         polled
     }
 }
@@ -217,7 +72,7 @@ impl Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.record(polled)
+        self.report(polled)
     }
 
     fn poll_write_vectored(
@@ -226,18 +81,16 @@ impl AsyncWrite for Watched {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.record(polled)
+        self.report(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    /// hyper calls this when its own buffer is empty, so an answer that was handed over is out.
+    /// hyper calls this when its own buffer is empty.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.progress.answered.replace(false) && self.progress.phase.get() == Phase::Busy {
-            self.progress.enter(Phase::Idle, Instant::now());
-        }
+        self.progress.flushed();
         Poll::Ready(Ok(()))
     }
 
@@ -295,11 +148,11 @@ pub(super) async fn serve(
             // The beginning of the next request is here already.
             End::Rest if !early.is_empty() => {}
             End::Rest => {
-                progress.resting.set(true);
+                progress.set_resting(true);
                 if rest(&stream, &progress).await.is_err() {
                     return;
                 }
-                progress.resting.set(false);
+                progress.set_resting(false);
             }
         }
     }
@@ -319,13 +172,13 @@ async fn work(watched: Watched, service: Service) -> Option<((TcpStream, Bytes),
         .serve_connection(TokioIo::new(watched), service);
     let mut finishing = false;
     let end = poll_fn(|cx| {
-        progress.listen(cx);
-        if progress.order.get() == Some(Order::Close) {
-            return Poll::Ready(Some(End::Closed));
-        }
-        if progress.order.get() == Some(Order::Finish) && !finishing {
-            finishing = true;
-            Pin::new(&mut http).graceful_shutdown();
+        match progress.order(cx) {
+            Some(Order::Close) => return Poll::Ready(Some(End::Closed)),
+            Some(Order::Finish) if !finishing => {
+                finishing = true;
+                Pin::new(&mut http).graceful_shutdown();
+            }
+            _ => {}
         }
         match std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut http).poll(cx))) {
             Err(panic) => {
@@ -345,10 +198,8 @@ async fn work(watched: Watched, service: Service) -> Option<((TcpStream, Bytes),
 /// Waits for the next request with nothing but the socket. An error: the connection is over.
 async fn rest(stream: &TcpStream, progress: &Progress) -> Result<(), ()> {
     poll_fn(|cx| {
-        progress.listen(cx);
-        match progress.order.take() {
-            Some(Order::Close | Order::Finish) => return Poll::Ready(Err(())),
-            Some(Order::Rest) | None => {}
+        if let Some(Order::Close | Order::Finish) = progress.order(cx) {
+            return Poll::Ready(Err(()));
         }
         stream.poll_read_ready(cx).map_err(|_| ())
     })
@@ -357,7 +208,7 @@ async fn rest(stream: &TcpStream, progress: &Progress) -> Result<(), ()> {
 
 /// Closes in a way that a peer which is still sending sees the answer.
 async fn linger(mut stream: TcpStream, progress: &Progress) {
-    if !progress.unread.get() || stream.shutdown().await.is_err() {
+    if !progress.has_unread() || stream.shutdown().await.is_err() {
         return;
     }
     let discard = async {

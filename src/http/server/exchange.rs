@@ -13,7 +13,7 @@ use http::{Method, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::connection::Progress;
+use super::progress::Progress;
 use super::{Shared, dispatch};
 use crate::http::body::{Body, Received};
 use crate::http::layer::access_log::Entry;
