@@ -69,3 +69,33 @@ fn protocol(version: Version) -> &'static str {
         _ => "HTTP/1.1",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(method: &str, agent: &str, client: [u8; 4], status: u16, expected: bool) {
+        let entry = Entry {
+            address: "127.0.0.1:8080".into(),
+            client: Some(client.into()),
+            method: method.parse().expect("a method"),
+            target: "/memfs/x.ts".to_owned(),
+            version: Version::HTTP_11,
+            user_agent: agent.to_owned(),
+            started: Instant::now(),
+            status: StatusCode::from_u16(status).expect("a status"),
+        };
+        assert_eq!(entry.is_refused_ffmpeg(), expected);
+    }
+
+    #[test]
+    fn only_a_refused_local_ffmpeg_is_no_warning() {
+        check("PUT", "Lavf/59.27.100", [127, 0, 0, 1], 401, true);
+        check("DELETE", "Lavf/59.27.100", [127, 0, 0, 1], 401, true);
+        check("GET", "Lavf/59.27.100", [127, 0, 0, 1], 401, false);
+        check("PUT", "curl/7", [127, 0, 0, 1], 401, false);
+        check("PUT", "Lavf/59.27.100", [192, 168, 1, 7], 401, false);
+        check("PUT", "Lavf/59.27.100", [127, 0, 0, 1], 403, false);
+    }
+}
