@@ -27,7 +27,7 @@ pub(crate) struct Json;
 
 /// 200 with compact JSON and a trailing newline. The layer above indents it when the query has `pretty`.
 pub fn json(value: &impl Serialize) -> Answer {
-    json_text(serde_json::to_vec(value).map_err(|e| Error::internal(&e))?)
+    json_text(super::json::to_vec(value).map_err(|e| Error::internal(&e))?)
 }
 
 /// As `json`, from compact JSON.

@@ -20,7 +20,7 @@ use self::state::State;
 use crate::base::glob::Glob;
 use crate::base::id;
 use crate::http::error::process as refusal;
-use crate::http::json::{Member, Members, Object};
+use crate::http::json::{Member, Members, Object, append};
 use crate::http::request::{JSON_BODY, Query};
 use crate::http::response::{json, json_text, ok};
 use crate::http::{Answer, Context, Error, Request};
@@ -207,7 +207,7 @@ fn select(mut views: Vec<ProcessView>, query: &Query) -> Vec<ProcessView> {
 
 /// Appends a process with its selected parts as compact JSON.
 fn write(out: &mut Vec<u8>, view: &ProcessView, filter: Filter) -> Result<(), serde_json::Error> {
-    serde_json::to_writer(&mut *out, &Process::new(view, filter))?;
+    append(out, &Process::new(view, filter))?;
     if filter.report {
         // The report is rendered already, so it is the last member of an object that is opened again.
         out.pop();

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde::ser::Serializer;
 
+use crate::http::json;
 use crate::supervisor::ReportView;
 
 /// Core's zero time in Unix seconds, 0001-01-01: the report of an invalid process.
@@ -14,12 +15,12 @@ const ZERO_TIME: i64 = -62_135_596_800;
 /// The report as compact JSON. Made once per view: lines come seldom, readers often.
 pub(super) fn write(out: &mut Vec<u8>, view: Option<&ReportView>) -> Result<(), serde_json::Error> {
     match view {
-        None => serde_json::to_writer(out, &Report::from(view)),
+        None => json::append(out, &Report::from(view)),
         Some(seen) => {
             let bytes = match seen.rendered.get() {
                 Some(bytes) => bytes,
                 None => {
-                    let bytes = serde_json::to_vec(&Report::from(view))?;
+                    let bytes = json::to_vec(&Report::from(view))?;
                     seen.rendered.get_or_init(|| bytes.into_boxed_slice())
                 }
             };
