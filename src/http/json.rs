@@ -120,6 +120,22 @@ pub(crate) fn append(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), se
     value.serialize(&mut serde_json::Serializer::with_formatter(out, Decimals))
 }
 
+/// Opens the object that `out` ends with again and adds the member `key`, whose value `write` appends.
+pub(crate) fn extend<E>(
+    out: &mut Vec<u8>,
+    key: &str,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    debug_assert!(out.ends_with(b"}") && !out.ends_with(b"{}"), "an object with members");
+    out.pop();
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+    write(out)?;
+    out.push(b'}');
+    Ok(())
+}
+
 /// Compact, and an `i128` is a number of thousandths. Nothing else here is an `i128`; and since a state holds hundreds of
 /// such numbers, writing them without the search for the shortest float is half of its cost.
 struct Decimals;

@@ -15,6 +15,7 @@ mod runner;
 mod steps;
 mod table;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -136,6 +137,28 @@ pub struct ProcessView {
     pub metadata: Option<Rc<BTreeMap<String, Value>>>,
 }
 
+/// The progress of a run. Shared by all views until the run moves or `runner::PROGRESS_AGE` has passed.
+#[derive(Debug, Default)]
+pub struct ProgressView {
+    pub progress: Progress,
+    /// Room for what a reader makes of it, kept as long as the view.
+    pub rendered: OnceCell<Box<[u8]>>,
+}
+
+impl std::ops::Deref for ProgressView {
+    type Target = Progress;
+
+    fn deref(&self) -> &Progress {
+        &self.progress
+    }
+}
+
+impl From<Progress> for ProgressView {
+    fn from(progress: Progress) -> Self {
+        Self { progress, rendered: OnceCell::new() }
+    }
+}
+
 /// What a probe found (`contract/process-engine.md` §22).
 #[derive(Clone, Debug, Default)]
 pub struct ProbeView {
@@ -152,7 +175,7 @@ pub struct StateView {
     /// −1 when no start is pending.
     pub reconnect_seconds: i64,
     pub last_logline: String,
-    pub progress: Progress,
+    pub progress: Rc<ProgressView>,
     pub memory_bytes: u64,
     pub cpu_percent: f64,
     pub command: Rc<Vec<String>>,

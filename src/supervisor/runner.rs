@@ -4,18 +4,21 @@
 //! definition's creation until it is deleted and its last child has ended. Stores nothing, knows no other process.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::StateView;
 use super::child_driver::{Launcher, Started, What};
 use super::table::{Entry, Key};
+use super::{ProgressView, StateView};
 use crate::base::clock::Now;
-use crate::ffmpeg::{LineClass, LineSplitter, Parser, Progress};
+use crate::ffmpeg::{LineClass, LineSplitter, Parser};
 use crate::memfs::Meter;
 use crate::process::limits::{CpuMeter, LimitWatch, Usage};
 use crate::process::machine::{Exit, Input, Machine, Output, Policy, Reason};
 use crate::process::report::{Bounds, Part};
 use crate::process::{Limits, Order, ProcessConfig, Report, ReportView, State};
+
+/// Averages may be as old as this when nothing else has changed.
+pub(super) const PROGRESS_AGE: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub(super) struct Runner {
@@ -24,6 +27,8 @@ pub(super) struct Runner {
     machine: Machine,
     report: Report,
     parser: Parser,
+    /// The last answer of `progress` and when it was made.
+    shown: Option<(Instant, Rc<ProgressView>)>,
     lines: LineSplitter,
     child: Option<Running>,
     /// Runs so far; names the current one.
@@ -59,6 +64,7 @@ impl Runner {
             machine: Machine::new(now.mono, Order::Stop, policy(&entry.config)),
             report: Report::new(entry.created_at, bounds),
             parser: Parser::new(Vec::new(), Vec::new()),
+            shown: None,
             lines: LineSplitter::default(),
             child: None,
             runs: 0,
@@ -110,6 +116,7 @@ impl Runner {
         if self.run() != Some(run) {
             return;
         }
+        self.shown = None;
         match what {
             What::Stderr(bytes) => self.hear_lines(now, &bytes),
             What::Extra(bytes) => self.parser.progress_bytes(now.mono, &bytes),
@@ -133,6 +140,7 @@ impl Runner {
     /// Counts what the child uploaded, samples it and judges its limits.
     pub(super) fn tick(&mut self, now: Now, launcher: &Launcher) {
         let Some(child) = &self.child else { return };
+        self.shown = None;
         self.parser.output_bytes(now.mono, child.uploads.bytes());
         self.note_activity();
         let Some(child) = &mut self.child else { return };
@@ -163,7 +171,7 @@ impl Runner {
     }
 
     /// The state of a process with `order`, as clients see it.
-    pub(super) fn state_view(&self, now: Now, order: Order) -> StateView {
+    pub(super) fn state_view(&mut self, now: Now, order: Order) -> StateView {
         let usage = self.child.as_ref().map(|child| child.usage).unwrap_or_default();
         let reconnect = self.machine.reconnect_in(now.mono).filter(|_| order == Order::Start);
         StateView {
@@ -172,17 +180,33 @@ impl Runner {
             runtime_seconds: self.machine.runtime(now.mono).as_secs(),
             reconnect_seconds: reconnect.map_or(-1, |left| i64::try_from(left.as_secs()).unwrap_or(i64::MAX)),
             last_logline: self.report.last_line().to_owned(),
-            progress: if self.child.is_some() { self.parser.progress(now.mono) } else { Progress::default() },
+            progress: self.progress(now.mono),
             memory_bytes: usage.memory_bytes,
             cpu_percent: usage.cpu_percent,
             command: self.definition.command.clone(),
         }
     }
 
+    /// All zero when there is no child.
+    fn progress(&mut self, now: Instant) -> Rc<ProgressView> {
+        if self.child.is_none() {
+            return Rc::default();
+        }
+        if let Some((at, shown)) = &self.shown
+            && now.saturating_duration_since(*at) < PROGRESS_AGE
+        {
+            return shown.clone();
+        }
+        let fresh = Rc::new(ProgressView::from(self.parser.progress(now)));
+        self.shown = Some((now, fresh.clone()));
+        fresh
+    }
+
     fn start(&mut self, now: Now, launcher: &Launcher) -> Input {
         let definition = &self.definition;
         self.runs += 1;
         self.report.start_run(now.unix());
+        self.shown = None;
         self.parser = Parser::new(definition.input_ids.clone(), definition.output_ids.clone());
         self.lines = LineSplitter::default();
         match launcher.start(self.key, self.runs, &definition.command) {
@@ -230,6 +254,7 @@ impl Runner {
 
     fn end(&mut self, now: Now, exit: Exit, launcher: &Launcher) {
         self.child = None;
+        self.shown = None;
         self.parser.reset();
         self.lines = LineSplitter::default();
         let level = if matches!(exit, Exit::Code(0 | 255)) { log::Level::Info } else { log::Level::Warn };

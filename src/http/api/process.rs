@@ -16,13 +16,12 @@ use serde::de::MapAccess;
 use serde_json::Value;
 
 use self::config::{Config, Lists, Patch};
-use self::state::State;
 use crate::base::glob::Glob;
 use crate::base::id;
 use crate::http::error::process as refusal;
-use crate::http::json::{Member, Members, Object, append};
+use crate::http::json::{self, Member, Members, Object};
 use crate::http::request::{JSON_BODY, Query};
-use crate::http::response::{json, json_text, ok};
+use crate::http::response::{self, json_text, ok};
 use crate::http::{Answer, Context, Error, Request};
 use crate::process::ProcessConfig;
 use crate::supervisor::{self, Change, Command, Outcome, ProcessView};
@@ -112,11 +111,13 @@ pub(crate) async fn command(ctx: &Context, mut req: Request, id: &str) -> Answer
 }
 
 pub(crate) async fn config(ctx: &Context, _req: Request, id: &str) -> Answer {
-    json(&Config::from(&*find(ctx, id)?.config))
+    response::json(&Config::from(&*find(ctx, id)?.config))
 }
 
 pub(crate) async fn state(ctx: &Context, _req: Request, id: &str) -> Answer {
-    json(&State::from(&find(ctx, id)?))
+    let mut out = Vec::new();
+    state::write(&mut out, &find(ctx, id)?).map_err(|e| Error::internal(&e))?;
+    json_text(out)
 }
 
 pub(crate) async fn report(ctx: &Context, _req: Request, id: &str) -> Answer {
@@ -145,7 +146,7 @@ fn refuse(violations: Vec<String>) -> Result<(), Error> {
 /// The definition that the only change has stored.
 fn stored(outcomes: Vec<Outcome>) -> Answer {
     match outcomes.into_iter().next() {
-        Some(Outcome::Stored(config)) => json(&Config::from(&*config)),
+        Some(Outcome::Stored(config)) => response::json(&Config::from(&*config)),
         _ => ok(),
     }
 }
@@ -207,13 +208,12 @@ fn select(mut views: Vec<ProcessView>, query: &Query) -> Vec<ProcessView> {
 
 /// Appends a process with its selected parts as compact JSON.
 fn write(out: &mut Vec<u8>, view: &ProcessView, filter: Filter) -> Result<(), serde_json::Error> {
-    append(out, &Process::new(view, filter))?;
+    json::append(out, &Process::new(view, filter))?;
+    if filter.state {
+        json::extend(out, "state", |out| state::write(out, view))?;
+    }
     if filter.report {
-        // The report is rendered already, so it is the last member of an object that is opened again.
-        out.pop();
-        out.extend_from_slice(b",\"report\":");
-        report::write(out, view.report.as_deref())?;
-        out.push(b'}');
+        json::extend(out, "report", |out| report::write(out, view.report.as_deref()))?;
     }
     Ok(())
 }
@@ -227,7 +227,7 @@ fn expected_size(view: &ProcessView, filter: Filter) -> usize {
     PARTS + if filter.state { streams * STREAM } else { 0 } + if filter.report { rendered } else { 0 }
 }
 
-/// A process with its selected parts but the report.
+/// A process with its selected parts but those that are kept rendered.
 #[derive(Serialize)]
 struct Process<'a> {
     id: &'a str,
@@ -238,8 +238,6 @@ struct Process<'a> {
     updated_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<Config<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<State<'a>>,
     /// The inner `None` is the `null` of a process without metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Option<&'a BTreeMap<String, Value>>>,
@@ -254,7 +252,6 @@ impl<'a> Process<'a> {
             created_at: view.created_at,
             updated_at: view.updated_at,
             config: filter.config.then(|| Config::from(&*view.config)),
-            state: filter.state.then(|| State::from(view)),
             metadata: filter.metadata.then_some(view.metadata.as_deref()),
         }
     }

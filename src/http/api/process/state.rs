@@ -6,21 +6,41 @@ use serde::ser::{SerializeSeq, Serializer};
 use crate::ffmpeg::{AvStream, AvStreamIo, FrameRate, IoProgress, Progress};
 use crate::http::json;
 use crate::process::{Order, State as Exec};
-use crate::supervisor::{ProcessView, StateView};
+use crate::supervisor::{ProcessView, ProgressView, StateView};
 
 /// Bytes of a `size_kb`, bits of a `bitrate_kbit`.
 const KILO: u64 = 1024;
 
-/// The state of a process; all zero values for an invalid one.
+/// The state of a process as compact JSON; all zero values for an invalid one.
+pub(super) fn write(out: &mut Vec<u8>, view: &ProcessView) -> Result<(), serde_json::Error> {
+    json::append(out, &State::from(view))?;
+    json::extend(out, "progress", |out| match &view.state {
+        Some(state) => write_progress(out, &state.progress),
+        None => json::append(out, &ProgressOut::from(&Progress::default())),
+    })
+}
+
+/// Made once per view: between two reports of FFmpeg many readers may come.
+fn write_progress(out: &mut Vec<u8>, view: &ProgressView) -> Result<(), serde_json::Error> {
+    let bytes = match view.rendered.get() {
+        Some(bytes) => bytes,
+        None => {
+            let bytes = json::to_vec(&ProgressOut::from(&view.progress))?;
+            view.rendered.get_or_init(|| bytes.into_boxed_slice())
+        }
+    };
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// The state but its progress.
 #[derive(Serialize)]
-pub(super) struct State<'a> {
+struct State<'a> {
     order: &'static str,
     exec: &'static str,
     runtime_seconds: u64,
     reconnect_seconds: i64,
     last_logline: &'a str,
-    #[serde(serialize_with = "progress")]
-    progress: Option<&'a Progress>,
     memory_bytes: u64,
     #[serde(serialize_with = "json::dec3")]
     cpu_usage: f64,
@@ -45,7 +65,6 @@ impl<'a> From<&'a ProcessView> for State<'a> {
                 runtime_seconds: 0,
                 reconnect_seconds: 0,
                 last_logline: "",
-                progress: None,
                 memory_bytes: 0,
                 cpu_usage: 0.0,
                 command: None,
@@ -73,7 +92,6 @@ impl<'a> State<'a> {
             runtime_seconds: state.runtime_seconds,
             reconnect_seconds: state.reconnect_seconds,
             last_logline: &state.last_logline,
-            progress: Some(&state.progress),
             memory_bytes: state.memory_bytes,
             cpu_usage: state.cpu_percent,
             command: Some(&state.command),
@@ -105,25 +123,23 @@ struct ProgressOut<'a> {
     dup: u64,
 }
 
-/// Zero values when there is none.
-fn progress<S: Serializer>(progress: &Option<&Progress>, serializer: S) -> Result<S::Ok, S::Error> {
-    let none = Progress::default();
-    let progress = progress.unwrap_or(&none);
-    ProgressOut {
-        inputs: &progress.inputs,
-        outputs: &progress.outputs,
-        frame: progress.frame,
-        packet: progress.packet,
-        fps: progress.fps,
-        q: progress.q,
-        size_kb: progress.size_bytes / KILO,
-        time: progress.time,
-        bitrate_kbit: kbit(progress.bitrate),
-        speed: progress.speed,
-        drop: progress.drop,
-        dup: progress.dup,
+impl<'a> From<&'a Progress> for ProgressOut<'a> {
+    fn from(progress: &'a Progress) -> Self {
+        Self {
+            inputs: &progress.inputs,
+            outputs: &progress.outputs,
+            frame: progress.frame,
+            packet: progress.packet,
+            fps: progress.fps,
+            q: progress.q,
+            size_kb: progress.size_bytes / KILO,
+            time: progress.time,
+            bitrate_kbit: kbit(progress.bitrate),
+            speed: progress.speed,
+            drop: progress.drop,
+            dup: progress.dup,
+        }
     }
-    .serialize(serializer)
 }
 
 #[derive(Serialize)]

@@ -109,7 +109,7 @@ fn running() -> ProcessView {
         runtime_seconds: 3,
         reconnect_seconds: -1,
         last_logline: "line".to_owned(),
-        progress,
+        progress: Rc::new(progress.into()),
         memory_bytes: 9,
         cpu_percent: 1.0 / 3.0,
         command: Rc::new(vec!["-y".to_owned()]),
