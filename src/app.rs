@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,11 +20,11 @@ use crate::base::clock::Now;
 use crate::base::control::{self, Control};
 use crate::base::error::chain;
 use crate::cli;
-use crate::config::{self, Config};
+use crate::config::{self, Absent, Config};
 use crate::ffmpeg::access::InvalidExpression;
 use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
-use crate::http::server::{self, Listeners};
+use crate::http::server;
 use crate::http::{self, Cors, Instance, route};
 use crate::log;
 use crate::skills;
@@ -114,12 +113,9 @@ impl App {
         let keys = fetch_keys(&active, &blocking, &alarms);
         let run = Run::new(now, sys::entropy());
         let owners = Owners { alarms, blocking, config, control, log, storage, skills, supervisor, run, keys };
-        for address in listeners.addresses() {
-            ::log::info!(target: "HTTP", address = address.to_string().as_str(); "Listening");
-        }
-        warn_of_open_api(&active, &listeners.addresses());
         let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
         look_for_ffmpeg(&owners.skills);
+        show_absent(&active, &owners.alarms, now);
         Ok(Self { owners, requests, active, http })
     }
 
@@ -181,11 +177,13 @@ impl App {
     /// Everything of a reload that can fail.
     async fn prepare(&self, next: &Config) -> Result<Prepared, Error> {
         let routes = route::Table::new(&next.router, &next.api)?;
+        let section = supervisor_section(next)?;
+        // The last one, since it may close listeners that stand in the way of others.
         let listeners = match next.address == self.http.address() {
             true => None,
-            false => Some(server::bind(&next.address, &self.owners.blocking).await?),
+            false => Some(self.http.prepare(&next.address).await?),
         };
-        Ok(Prepared { routes, listeners, section: supervisor_section(next)? })
+        Ok(Prepared { routes, listeners, section })
     }
 
     async fn apply(&mut self, next: &Rc<Config>, prepared: Prepared, now: Now) {
@@ -203,14 +201,14 @@ impl App {
         if next.ffmpeg.binary != former.ffmpeg.binary {
             self.owners.skills.configure(next.ffmpeg.binary.clone()).await;
         }
+        self.http.replace(self.owners.context(next, prepared.routes, now));
         if let Some(listeners) = prepared.listeners {
             self.http.listen(listeners);
         }
-        warn_of_open_api(next, &self.http.addresses());
-        self.http.replace(self.owners.context(next, prepared.routes, now));
         if concerns_processes(&former, next) {
             self.owners.supervisor.reconfigure(prepared.section).await;
         }
+        show_absent(next, &self.owners.alarms, now);
         ::log::info!(target: COMPONENT, "The configuration has been reloaded");
     }
 }
@@ -238,7 +236,7 @@ impl Owners {
 struct Prepared {
     routes: route::Table,
     /// The address has changed.
-    listeners: Option<Listeners>,
+    listeners: Option<server::Prepared>,
     section: supervisor::Section,
 }
 
@@ -285,6 +283,16 @@ fn look_for_ffmpeg(skills: &skills::Handle) {
     tokio::task::spawn_local(async move { skills.version().await });
 }
 
+/// An alarm for each setting that is on and has no effect.
+fn show_absent(config: &Config, alarms: &Alarms, now: Now) {
+    for Absent { component, setting, text } in config::absent(config) {
+        match text {
+            Some(text) => alarms.raise(now, component, setting, text),
+            None => alarms.clear(component, setting),
+        }
+    }
+}
+
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {
     let cwd = std::env::current_dir().map_err(Error::WorkingDirectory)?;
     let env = ResolveEnv::new(config, cwd, Box::new(sys::path::real)).map_err(Error::Access)?;
@@ -312,13 +320,6 @@ fn fetch_keys(config: &Config, blocking: &Blocking, alarms: &Alarms) -> Keys {
 fn own_names(config: &Config) -> Vec<String> {
     let system = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     config.host.names.iter().cloned().chain(system).collect()
-}
-
-fn warn_of_open_api(config: &Config, addresses: &[SocketAddr]) {
-    let reachable = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-    if !config.api.auth.enable && addresses.iter().any(reachable) {
-        ::log::warn!(target: COMPONENT, "Everyone in the network may use the API; api.auth.enable asks for a login");
-    }
 }
 
 /// The limit of open files, raised as far as allowed and needed.

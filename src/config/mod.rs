@@ -3,6 +3,7 @@
 //! `document` holds the exact JSON and environment shape with its versions; it becomes this `Config` once.
 //! An owner receives its own section, never the whole.
 
+mod absent;
 mod checks;
 mod convert;
 pub mod document;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use absent::{Absent, absent};
 pub use driver::Loaded;
 pub use environment::Environment;
 pub use faults::Faults;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::http::Request;
+use crate::harness::http::{self, Request};
 use crate::harness::{Daemon, Setup};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -230,10 +230,89 @@ fn a_missing_mime_file_costs_nothing_but_a_warning() {
 
 #[test]
 fn names_that_do_not_resolve_do_not_stop_the_start() {
-    let setup = Setup::default().env("CORE_HOST_NAME", "no.such.name.invalid").env("CORE_HOST_AUTO", "true");
+    let setup = Setup::default()
+        .env("CORE_HOST_NAME", "no.such.name.invalid")
+        .env("CORE_HOST_AUTO", "true")
+        .env("CORE_TLS_ENABLE", "true")
+        .env("CORE_TLS_AUTO", "true");
     let daemon = setup.start();
     assert_eq!(daemon.get("/ping").text(), "pong");
     assert_eq!(daemon.json("/api/v3/config")["config"]["host"]["name"], json!(["no.such.name.invalid"]));
+}
+
+/// The text of the standing alarm `key`, `None` without one.
+fn alarm(about: &Value, key: &str) -> Option<String> {
+    let alarms = about["rill"]["alarms"].as_array()?;
+    alarms.iter().find(|alarm| alarm["key"] == key)?["text"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn an_address_whose_name_does_not_resolve_is_served_on_loopback() {
+    let daemon = Setup::default().env("CORE_ADDRESS", "no.such.name.invalid:${HTTP_PORT}").start();
+    let text = alarm(&daemon.json("/api"), "address").expect("it says so");
+    assert!(text.contains("no.such.name.invalid") && text.contains(&daemon.address().to_string()), "{text}");
+    assert!(daemon.json("/api/v3/log").to_string().contains("no.such.name.invalid"));
+    daemon.call("POST", "/api/v3/process", &stopped_process("works"), 200);
+}
+
+#[test]
+fn a_reload_to_a_name_that_does_not_resolve_keeps_the_former_address() {
+    let address = |host: &str| json!({"version": 3, "address": format!("{host}:${{HTTP_PORT}}")});
+    let mut setup = Setup { config_file: Some(address("127.0.0.1")), ..Setup::default() };
+    setup.env.push(("CORE_ADDRESS".to_owned(), None));
+    let daemon = setup.start();
+    let port = daemon.address().port();
+    let move_to = |host: &str| {
+        let config = json!({"version": 3, "address": format!("{host}:{port}")});
+        daemon.call("PUT", "/api/v3/config", &config, 200);
+        daemon.call("GET", "/api/v3/config/reload", &Value::Null, 200);
+    };
+    // A listener that is just being exchanged may turn a client away.
+    let wait_for = |what: &str, condition: &dyn Fn(&Value) -> bool| {
+        let end = std::time::Instant::now() + PATIENCE;
+        let seen = || http::send(daemon.address(), &Request::get("/api"), PATIENCE).ok()?.json().ok();
+        while !seen().is_some_and(|about| condition(&about)) {
+            assert!(std::time::Instant::now() < end, "{what}: {}", daemon.log_tail());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    move_to("no.such.name.invalid");
+    wait_for("an alarm", &|about| alarm(about, "address").is_some());
+    assert!(alarm(&daemon.json("/api"), "reload").is_none(), "everything else is in force");
+    // To all addresses on the same port, in the way of which the former one stands.
+    move_to("");
+    wait_for("no alarm", &|about| alarm(about, "address").is_none());
+    let loaded = daemon.json("/api/v3/config")["loaded_at"].clone();
+    move_to("localhost");
+    daemon.wait_for("/api/v3/config", PATIENCE, |config| config["loaded_at"] != loaded);
+    wait_for("no alarm at all", &|about| about["rill"]["alarms"].as_array().is_some_and(Vec::is_empty));
+}
+
+#[test]
+fn settings_without_effect_are_alarms_until_they_are_switched_off() {
+    let s3 = json!([{"name": "cloud", "mountpoint": "/cloud", "endpoint": "s3.invalid", "bucket": "b",
+        "access_key_id": "k", "secret_access_key": "s", "region": "r", "use_ssl": true}]);
+    let config = |is_on: bool| {
+        let s3 = if is_on { s3.clone() } else { json!([]) };
+        json!({"version": 3, "host": {"name": ["box.invalid"]}, "tls": {"enable": is_on, "auto": true},
+            "rtmp": {"enable": is_on}, "srt": {"enable": is_on}, "metrics": {"enable": is_on}, "storage": {"s3": s3}})
+    };
+    let daemon = Setup { config_file: Some(config(true)), ..Setup::default() }.start();
+    let about = daemon.json("/api");
+    let log = daemon.json("/api/v3/log").to_string();
+    for (key, text) in [
+        ("tls.enable", "HTTP stays unencrypted"),
+        ("rtmp.enable", "no RTMP server yet"),
+        ("srt.enable", "no SRT server yet"),
+        ("storage.s3", "not mounted: cloud"),
+        ("metrics.enable", "no metrics yet"),
+    ] {
+        let alarm = alarm(&about, key).unwrap_or_else(|| panic!("no alarm of {key} in {about}"));
+        assert!(alarm.contains(text) && log.contains(text), "{alarm}");
+    }
+    daemon.call("PUT", "/api/v3/config", &config(false), 200);
+    daemon.call("GET", "/api/v3/config/reload", &Value::Null, 200);
+    daemon.wait_for("/api", PATIENCE, |about| about["rill"]["alarms"].as_array().is_some_and(Vec::is_empty));
 }
 
 #[test]

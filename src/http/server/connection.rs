@@ -163,12 +163,11 @@ async fn work(watched: Watched, service: Service) -> Option<((TcpStream, Bytes),
     let progress = watched.progress.clone();
     let mut http = http1::Builder::new()
         .header_read_timeout(None)
-        // Who has said all it wants to say still gets its answer, and no change is dropped half-way.
+        // Who has said all it wants to say still gets its answer, and no change is dropped half-way: FFmpeg closes with
+        // the last byte of an upload.
         .half_close(true)
         .max_header_size(HEADERS)
         .max_buf_size(AHEAD)
-        // FFmpeg closes with the last byte of an upload and does not wait for its answer.
-        .half_close(true)
         .serve_connection(TokioIo::new(watched), service);
     let mut finishing = false;
     let end = poll_fn(|cx| {

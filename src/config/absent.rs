@@ -1,0 +1,43 @@
+//! Settings that this version accepts without doing what they ask for, so that nobody is left to wonder.
+//!
+//! `Config` → one sentence for each that is switched on; `app` makes them alarms. A server that comes takes its row
+//! away.
+
+use super::Config;
+
+/// A setting without effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Log component.
+    pub component: &'static str,
+    /// The setting, which is also the key of its alarm.
+    pub setting: &'static str,
+    /// What is missing and what happens instead; `None` while nobody asks for it.
+    pub text: Option<String>,
+}
+
+/// All settings of this kind.
+pub fn absent(config: &Config) -> Vec<Absent> {
+    let limited = config.sessions.max_sessions > 0 || config.sessions.max_bitrate_mbit > 0 || config.sessions.persist;
+    let measured = config.metrics.enable || config.metrics.enable_prometheus;
+    let mounts: Vec<&str> = config.storage.s3.iter().map(|mount| mount.name.as_str()).collect();
+    let mounts = mounts.join(", ");
+    let s3 = format!("S3 storage yet: these are not mounted: {mounts}");
+    let row = |component, setting, is_on: bool, rest: &str| Absent {
+        component,
+        setting,
+        text: is_on.then(|| format!("{setting} is set, but this version has no {rest}")),
+    };
+    vec![
+        row("HTTPS", "tls.enable", config.tls.enable, "TLS yet: HTTP stays unencrypted, there is no HTTPS"),
+        row("RTMP", "rtmp.enable", config.rtmp.enable, "RTMP server yet: nobody can publish or play there"),
+        row("SRT", "srt.enable", config.srt.enable, "SRT server yet: nobody can publish or play there"),
+        row("FS", "storage.s3", !mounts.is_empty(), &s3),
+        row("Core", "metrics.enable", measured, "metrics yet: none are collected or shown"),
+        row("Session", "sessions", config.sessions.enable && limited, "sessions yet: its limits do not hold"),
+        row("Service", "service.enable", config.service.enable, "service connection yet: nothing is reported"),
+        row("Update", "update_check", config.update_check, "update check yet: look for new versions yourself"),
+        row("Core", "host.auto", config.host.auto, "detection of host names yet: set host.name"),
+        row("Core", "debug.profiling", config.debug.profiling, "profiling yet: /profiling is not there"),
+    ]
+}
