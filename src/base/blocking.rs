@@ -1,9 +1,11 @@
 //! Work that may block over a millisecond (disk, DNS), on few short-lived threads with bounded queues.
 //!
 //! Three lanes on one pool of `THREADS`: the store has a thread of its own, DNS at most one, the rest is general.
-//! A lane that is full makes its callers wait in order; nothing is dropped.
+//! A lane that is full makes its callers wait in order; nothing is dropped. A place is given back when its work has
+//! ended, not when its caller stops waiting: a name that nobody waits for any more must not take the store's thread.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
@@ -26,17 +28,17 @@ pub enum Lane {
 pub struct Blocking(Rc<Lanes>);
 
 struct Lanes {
-    store: Semaphore,
-    dns: Semaphore,
-    general: Semaphore,
+    store: Arc<Semaphore>,
+    dns: Arc<Semaphore>,
+    general: Arc<Semaphore>,
 }
 
 impl Default for Blocking {
     fn default() -> Self {
         Self(Rc::new(Lanes {
-            store: Semaphore::new(1),
-            dns: Semaphore::new(1),
-            general: Semaphore::new(GENERAL_THREADS),
+            store: Arc::new(Semaphore::new(1)),
+            dns: Arc::new(Semaphore::new(1)),
+            general: Arc::new(Semaphore::new(GENERAL_THREADS)),
         }))
     }
 }
@@ -50,13 +52,50 @@ impl Blocking {
             Lane::Dns => &self.0.dns,
             Lane::General => &self.0.general,
         };
-        let permit = permits.acquire().await.expect("the lanes are never closed");
+        let permit = permits.clone().acquire_owned().await.expect("the lanes are never closed");
+        let work = move || {
+            let _permit = permit;
+            work()
+        };
         #[expect(clippy::disallowed_methods, reason = "the one place that bounds the blocking threads")]
         let result = tokio::task::spawn_blocking(work).await;
-        drop(permit);
         match result {
             Ok(value) => value,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn work_that_nobody_waits_for_keeps_its_place() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let blocking = Blocking::default();
+            let (release, held) = mpsc::channel::<()>();
+            let hanging = blocking.run(Lane::Dns, move || held.recv());
+            assert!(tokio::time::timeout(Duration::from_millis(10), hanging).await.is_err(), "given up");
+            assert_eq!(blocking.0.dns.available_permits(), 0);
+            assert_eq!(blocking.run(Lane::Store, || 1).await, 1);
+            release.send(()).unwrap();
+            assert_eq!(blocking.run(Lane::Dns, || 2).await, 2);
+        });
+    }
+
+    #[test]
+    fn a_panic_gives_the_place_back() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let blocking = Blocking::default();
+            let work = std::panic::AssertUnwindSafe(blocking.run(Lane::Store, || panic!("on purpose")));
+            assert!(futures_util::FutureExt::catch_unwind(work).await.is_err());
+            assert_eq!(blocking.run(Lane::Store, || 1).await, 1);
+        });
     }
 }
