@@ -193,6 +193,7 @@ impl App {
             self.owners.storage.reconfigure(&next.storage);
         }
         if next.api.auth != former.api.auth {
+            self.owners.keys.end(&self.owners.alarms);
             self.owners.keys = fetch_keys(next, &self.owners.blocking, &self.owners.alarms);
         }
         if next.db_dir != former.db_dir {

@@ -62,19 +62,28 @@ pub enum Error {
 #[derive(Clone, Default)]
 pub struct Keys {
     sets: Rc<RefCell<BTreeMap<String, JwkSet>>>,
-    _tasks: Rc<Tasks>,
+    tasks: Rc<Tasks>,
 }
 
+/// One for each domain.
 #[derive(Default)]
-struct Tasks(Vec<JoinHandle<()>>);
+struct Tasks(BTreeMap<String, JoinHandle<()>>);
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
+        self.0.values().for_each(JoinHandle::abort);
     }
 }
 
 impl Keys {
+    /// Ends the fetching, and the complaints about it; what is known stays known.
+    pub fn end(&self, alarms: &Alarms) {
+        for (domain, task) in &self.tasks.0 {
+            task.abort();
+            alarms.clear(COMPONENT, &alarm_key(domain));
+        }
+    }
+
     /// What `read` makes of the keys of `domain`, `None` while they are unknown.
     pub fn with<T>(&self, domain: &str, read: impl FnOnce(Option<&JwkSet>) -> T) -> T {
         read(self.sets.borrow().get(domain))
@@ -84,14 +93,21 @@ impl Keys {
 /// Fetches the keys of each domain from now on.
 pub fn spawn(domains: Vec<String>, blocking: &Blocking, alarms: &Alarms) -> Keys {
     let sets: Rc<RefCell<BTreeMap<String, JwkSet>>> = Rc::default();
-    let follow = |domain| tokio::task::spawn_local(follow(domain, sets.clone(), blocking.clone(), alarms.clone()));
+    let follow = |domain: String| {
+        let task = follow(domain.clone(), sets.clone(), blocking.clone(), alarms.clone());
+        (domain, tokio::task::spawn_local(task))
+    };
     let tasks = Rc::new(Tasks(domains.into_iter().map(follow).collect()));
-    Keys { sets, _tasks: tasks }
+    Keys { sets, tasks }
+}
+
+fn alarm_key(domain: &str) -> String {
+    format!("jwks {domain}")
 }
 
 async fn follow(domain: String, sets: Rc<RefCell<BTreeMap<String, JwkSet>>>, blocking: Blocking, alarms: Alarms) {
     let mut backoff = Backoff::default();
-    let alarm = format!("jwks {domain}");
+    let alarm = alarm_key(&domain);
     loop {
         let fetched = tokio::time::timeout(FETCH_TIME, fetch_from_tenant(&domain, &blocking)).await;
         let delay = match fetched.unwrap_or(Err(Error::Time)) {
