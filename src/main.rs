@@ -13,6 +13,8 @@ use rill::{app, log};
 
 /// A blocking thread that has nothing to do ends after this time.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A stopped daemon waits this long for disk or DNS that hangs.
+const LAST_WORK: Duration = Duration::from_secs(1);
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -57,7 +59,9 @@ fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("rill: no runtime: {error}")),
     };
-    match tokio::task::LocalSet::new().block_on(&runtime, app::run(loaded, log)) {
+    let ended = tokio::task::LocalSet::new().block_on(&runtime, app::run(loaded, log));
+    runtime.shutdown_timeout(LAST_WORK);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("rill: {}", chain(&error))),
     }

@@ -2,10 +2,12 @@
 //! not resolve, a missing mime file, an unreachable JWKS. It starts, does what it can and says what is wrong.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::http::{self, Request};
@@ -337,6 +339,45 @@ fn an_unreachable_jwks_costs_its_users_the_login_and_nothing_else() {
         assert!(std::time::Instant::now() < end, "the log never names the tenant");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn a_tenant_that_is_no_longer_configured_is_no_alarm() {
+    let auth = |tenants: Value| {
+        json!({"enable": true, "disable_localhost": true, "username": "admin", "password": "secret",
+            "auth0": {"enable": tenants != json!([]), "tenants": tenants}})
+    };
+    let tenant = json!([{"domain": "tenant.invalid", "audience": "a", "clientid": "c", "users": ["u"]}]);
+    let config = |tenants: Value| json!({"version": 3, "api": {"auth": auth(tenants)}});
+    let daemon = Setup { config_file: Some(config(tenant)), ..Setup::default() }.start();
+    daemon.wait_for("/api", PATIENCE, |about| alarm(about, "jwks tenant.invalid").is_some());
+    fs::write(daemon.work_dir().join("config.json"), config(json!([])).to_string()).expect("written");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for("/api", PATIENCE, |about| about["rill"]["alarms"].as_array().is_some_and(Vec::is_empty));
+}
+
+/// A reader that waits for ever is what a dead disk looks like.
+#[test]
+fn a_stop_does_not_wait_for_a_disk_that_hangs() {
+    let mut daemon = Setup { config_file: Some(json!({"version": 3})), ..Setup::default() }.start();
+    let config = daemon.work_dir().join("config.json");
+    fs::remove_file(&config).expect("the file is ours");
+    nix::unistd::mkfifo(&config, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).expect("a pipe");
+    daemon.signal(Signal::SIGHUP);
+    let end = std::time::Instant::now() + PATIENCE;
+    // It opens as soon as there is a reader.
+    let open = || fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&config);
+    let _held = loop {
+        match open() {
+            Ok(held) => break held,
+            Err(error) => assert!(std::time::Instant::now() < end, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(daemon.get("/ping").text(), "pong");
+    daemon.signal(Signal::SIGTERM);
+    let status = daemon.wait();
+    assert!(status.success(), "{status}");
 }
 
 /// The start must fail, and the last thing it says must name the reason.
