@@ -110,6 +110,17 @@ impl Handle {
         self.known.borrow().build.as_ref().and_then(|build| build.version)
     }
 
+    /// Completes when FFmpeg's version is known and not `last`.
+    pub async fn next_version(&mut self, last: Option<Version>) -> Version {
+        let version_of = |known: &Known| known.build.as_ref().and_then(|build| build.version);
+        let is_new = |known: &Known| version_of(known).is_some_and(|version| Some(version) != last);
+        match self.known.wait_for(is_new).await.as_deref().ok().and_then(version_of) {
+            Some(version) => version,
+            // A closed channel means that the daemon ends.
+            None => std::future::pending().await,
+        }
+    }
+
     /// The latest skills without waiting; `None` before the first lists.
     pub fn latest(&self) -> Option<Rc<Skills>> {
         self.known.borrow().skills.clone()

@@ -7,10 +7,10 @@
 mod devices;
 mod driver;
 mod parse;
-
-use std::fmt;
+mod version;
 
 pub use driver::{Handle, spawn};
+pub use version::Version;
 
 /// Everything that the lists of one FFmpeg say (`contract/http-api.md` §7.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,14 +37,6 @@ pub struct Build {
     pub compiler: String,
     pub configuration: String,
     pub libraries: Vec<Library>,
-}
-
-/// An FFmpeg release. For builds between releases the release that their libraries belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
-    pub major: u64,
-    pub minor: u64,
-    pub patch: u64,
 }
 
 /// One of FFmpeg's libraries; versions as printed.
@@ -87,10 +79,4 @@ pub struct Device {
     pub extra: String,
     /// `audio` or `video`.
     pub media: &'static str,
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
-    }
 }

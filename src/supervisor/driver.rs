@@ -50,7 +50,7 @@ pub(super) type Commit = Pin<Box<dyn Future<Output = Result<(), store::Error>>>>
 pub struct Deps {
     pub store: store::Handle,
     pub storage: storage::Handle,
-    /// Asked for FFmpeg's version only, without waiting.
+    /// Asked for FFmpeg's version only.
     pub skills: skills::Handle,
 }
 
@@ -81,6 +81,8 @@ enum Event {
     Request(Request),
     Committed(Result<(), store::Error>),
     Said(Said),
+    /// FFmpeg's version is known, or it is another one.
+    Version(skills::Version),
     Tick,
     Timeout,
     /// The last handle is gone.
@@ -106,7 +108,16 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
     let handle = Handle { requests, shared: shared.clone(), probes: probes.clone() };
     let mut ticker = interval(TICK);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let inputs = Inputs { requests: requests_rx, said: said_rx, ticker, commit: None, stash: None, abandoned: false };
+    let inputs = Inputs {
+        requests: requests_rx,
+        said: said_rx,
+        skills: deps.skills.clone(),
+        version: None,
+        ticker,
+        commit: None,
+        stash: None,
+        abandoned: false,
+    };
     let mut supervisor = Supervisor::new(shared, section, deps, probes);
     supervisor.load(Now::read());
     tokio::task::spawn_local(supervisor.run(inputs));
@@ -117,6 +128,9 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
 struct Inputs {
     requests: mpsc::Receiver<Request>,
     said: mpsc::Receiver<Said>,
+    skills: skills::Handle,
+    /// FFmpeg's, as last handed on.
+    version: Option<skills::Version>,
     ticker: Interval,
     commit: Option<Commit>,
     /// A request that ended a batch because it is none.
@@ -126,9 +140,9 @@ struct Inputs {
 }
 
 impl Inputs {
-    /// The next event. Requests wait while a commit is under way.
+    /// The next event. What may need a commit waits while one is under way.
     async fn next(&mut self, wake: Option<Instant>, watching: bool) -> Event {
-        let Self { requests, said, ticker, commit, stash, abandoned } = self;
+        let Self { requests, said, skills, version, ticker, commit, stash, abandoned } = self;
         let committing = commit.is_some();
         if !committing && let Some(request) = stash.take() {
             return Event::Request(request);
@@ -143,6 +157,10 @@ impl Inputs {
                 request.map_or(Event::Abandoned, Event::Request)
             }
             Some(said) = said.recv() => Event::Said(said),
+            found = skills.next_version(*version), if !committing => {
+                *version = Some(found);
+                Event::Version(found)
+            }
             _ = ticker.tick(), if watching => Event::Tick,
             () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => Event::Timeout,
         }
@@ -189,6 +207,7 @@ impl Supervisor {
             Event::Abandoned => self.close(now, None),
             Event::Committed(result) => self.committed(now, result),
             Event::Said(said) => self.hear(now, said),
+            Event::Version(version) => inputs.commit = self.learned(version),
             Event::Tick => self.each(now, |runner, launcher| runner.tick(now, launcher)),
             Event::Timeout => self.each(now, |runner, launcher| runner.drive(now, Input::Timeout, launcher)),
         }

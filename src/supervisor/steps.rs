@@ -104,7 +104,8 @@ impl Supervisor {
         first: (Vec<Change>, Reply),
         mut more: impl FnMut() -> Option<(Vec<Change>, Reply)>,
     ) -> Option<Commit> {
-        let ffversion = self.learn_version().map(|version| format!("^{version}"));
+        let version = self.learn_version();
+        let ffversion = version.map(Version::constraint);
         let max_processes = self.section.ffmpeg.max_processes;
         let rules = Rules { env: &self.section.env, max_processes, ffversion: ffversion.as_deref() };
         let mut batch = Batch::new(self.shared.borrow().table.clone());
@@ -127,9 +128,32 @@ impl Supervisor {
             self.carry_out(now, Pending { batch, callers });
             return None;
         }
-        let (store, db) = (self.deps.store.clone(), batch.table.to_db());
-        self.pending = Some(Pending { batch, callers });
-        Some(Box::pin(async move { store.commit(&db).await }))
+        if let Some(version) = version {
+            batch.table.constrain(version);
+        }
+        Some(self.commit(Pending { batch, callers }))
+    }
+
+    /// FFmpeg's version has become known: says which definitions were made for another one, and gives it to those that
+    /// have none, which are stored once. If that fails, the next commit does it.
+    pub(super) fn learned(&mut self, version: Version) -> Option<Commit> {
+        let table = self.shared.borrow().table.clone();
+        self.shared.borrow_mut().launcher.version = Some((version.major, version.minor));
+        for config in table.entries().iter().map(|entry| &entry.config).filter(|config| !config.ffversion.is_empty()) {
+            if version.fits(&config.ffversion) != Some(true) {
+                let (id, made_for) = (&config.id, &config.ffversion);
+                log::warn!(target: "Process", id = id; "it was made for FFmpeg {made_for}, but this is {version}: check its options and store it again");
+            }
+        }
+        let mut batch = Batch::new(table);
+        batch.dirty = self.closing.is_none() && batch.table.constrain(version);
+        batch.dirty.then(|| self.commit(Pending { batch, callers: Vec::new() }))
+    }
+
+    fn commit(&mut self, pending: Pending) -> Commit {
+        let (store, db) = (self.deps.store.clone(), pending.batch.table.to_db());
+        self.pending = Some(pending);
+        Box::pin(async move { store.commit(&db).await })
     }
 
     /// The commit has ended: the batch happens, or it does not.

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::resolve::{self, Invalid, ResolveEnv, Resolved, ResolvedOutputs};
 use crate::process::{Order, ProcessConfig};
+use crate::skills::Version;
 use crate::store::{Db, Record};
 
 /// Metadata by key.
@@ -44,6 +45,8 @@ pub(super) struct Table {
     rest: Rc<Db>,
     /// Source of keys and revisions.
     counter: u64,
+    /// `counter` after loading: later keys are of processes made since.
+    loaded: u64,
 }
 
 /// What happened to a process when everything was resolved anew.
@@ -93,6 +96,7 @@ impl Table {
             }
         }
         table.rest = Rc::new(db);
+        table.loaded = table.counter;
         table
     }
 
@@ -156,6 +160,19 @@ impl Table {
     pub(super) fn remove(&mut self, id: &str) -> Option<Entry> {
         let place = self.entries.iter().position(|entry| entry.config.id == id)?;
         Some(self.entries.remove(place))
+    }
+
+    /// Gives each definition without a constraint about FFmpeg's version one (§1, §17). Whether there was any.
+    pub(super) fn constrain(&mut self, version: Version) -> bool {
+        let loaded = self.loaded;
+        let mut changed = false;
+        for entry in self.entries.iter_mut().filter(|entry| entry.config.ffversion.is_empty()) {
+            let is_loaded = entry.key.0 <= loaded;
+            let constraint = if is_loaded { version.loose_constraint() } else { version.constraint() };
+            Rc::make_mut(&mut entry.config).ffversion = constraint;
+            changed = true;
+        }
+        changed
     }
 
     /// A number that was never given before.

@@ -193,3 +193,18 @@ fn a_tee_to_memory_has_size_and_bitrate() {
     let list = "[f=hls:hls_time=1:hls_list_size=0:method=PUT]{memfs}/a.m3u8|[f=null]-";
     sizes_come_from_memory("tee", list, &["-map", "0:v", "-flags", "+global_header", "-f", "tee"]);
 }
+
+#[test]
+fn a_process_made_for_another_ffmpeg_is_named_in_the_log_at_boot() {
+    let mut daemon = Setup::default().start();
+    add(&daemon, &process("old"));
+    assert!(daemon.stop().success());
+    let file = daemon.db_dir().join("db.json");
+    let mut db: Value = serde_json::from_slice(&std::fs::read(&file).expect("stored")).expect("JSON");
+    db["process"]["old"]["config"]["ffversion"] = json!("^1.2.3");
+    std::fs::write(&file, db.to_string()).expect("written");
+    daemon.resume().unwrap_or_else(|error| panic!("{error}"));
+    let said = |log: &Value| log.to_string().contains("made for FFmpeg ^1.2.3");
+    daemon.wait_for("/api/v3/log", Duration::from_secs(20), said);
+    assert_eq!(daemon.json("/api/v3/process/old/state")["order"], "stop", "that is all");
+}

@@ -20,6 +20,7 @@ pub(crate) struct Bench {
     pub(crate) blocking: Blocking,
     pub(crate) alarms: Alarms,
     pub(crate) supervisor: Handle,
+    pub(crate) skills: skills::Handle,
 }
 
 impl Bench {
@@ -37,6 +38,22 @@ impl Bench {
 
     /// A daemon on what another one has left in `dir`.
     pub(crate) async fn start(dir: Rc<tempfile::TempDir>, variables: &[(&str, &str)]) -> Self {
+        Self::start_when(dir, variables, async |skills| {
+            assert!(skills.version().await.is_some(), "the fake says its version");
+        })
+        .await
+    }
+
+    /// As `start`, but nobody has asked FFmpeg for its version yet.
+    pub(crate) async fn start_unasked(dir: Rc<tempfile::TempDir>) -> Self {
+        Self::start_when(dir, &[], async |_| {}).await
+    }
+
+    async fn start_when(
+        dir: Rc<tempfile::TempDir>,
+        variables: &[(&str, &str)],
+        ready: impl AsyncFnOnce(&skills::Handle),
+    ) -> Self {
         let config = load(&dir, variables);
         let (blocking, alarms) = (Blocking::default(), Alarms::default());
         let deps =
@@ -45,10 +62,10 @@ impl Bench {
         let opened = store::open(&config.db_dir, blocking.clone(), alarms.clone(), Now::read()).await;
         let (store, db) = opened.expect("the database can be read");
         let skills = skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
-        assert!(skills.version().await.is_some(), "the fake says its version");
-        let deps = Deps { store, storage, skills };
+        ready(&skills).await;
+        let deps = Deps { store, storage, skills: skills.clone() };
         let supervisor = supervisor::spawn(section(&config), config.db_dir.as_os_str(), db, deps);
-        Self { dir, blocking, alarms, supervisor }
+        Self { dir, blocking, alarms, supervisor, skills }
     }
 
     /// The configuration that these variables give.

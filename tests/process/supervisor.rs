@@ -409,6 +409,46 @@ fn a_probe_collects_lines_and_ends_with_its_caller() {
 }
 
 #[test]
+fn definitions_made_before_the_version_is_known_get_it_in_one_commit() {
+    fake::run(async {
+        let dir = Rc::new(tempfile::tempdir().expect("a directory can be made"));
+        fake::ffmpeg(dir.path());
+        let bench = Bench::start_unasked(dir).await;
+        for id in ["a", "b"] {
+            bench.add(process(id, "exit:0")).await.expect("the definition holds");
+            assert_eq!(bench.view(id).config.ffversion, "");
+        }
+        let stored = |name: &str| {
+            let db: Value = serde_json::from_slice(&fs::read(bench.path(name)).expect("stored")).expect("JSON");
+            ["a", "b"].map(|id| db["process"][id]["config"]["ffversion"].as_str().unwrap_or_default().to_owned())
+        };
+        let known = || ["a", "b"].map(|id| bench.view(id).config.ffversion.clone());
+        bench.skills.version().await.expect("the fake says its version");
+        eventually("the version is known", || known() == ["^5.1.9", "^5.1.9"]).await;
+        assert_eq!(stored("db/db.json"), known());
+        assert_eq!(stored("db/db.json.prev"), ["", ""], "both at once");
+        bench.supervisor.shutdown().await;
+
+        // Those of a file without constraints take any patch level; others stay and nothing is written again.
+        let dir = bench.dir.clone();
+        edit(&dir.path().join("db/db.json"), |db| db["process"]["a"]["config"]["ffversion"] = json!(""));
+        let bench = Bench::start(dir, &[]).await;
+        eventually("the version is given", || bench.view("a").config.ffversion == "^5.1.0").await;
+        assert_eq!(bench.view("b").config.ffversion, "^5.1.9");
+        bench.supervisor.shutdown().await;
+        let dir = bench.dir.clone();
+        let written = || fs::metadata(dir.path().join("db/db.json")).and_then(|file| file.modified()).expect("stored");
+        let before = written();
+        let bench = Bench::start(dir.clone(), &[]).await;
+        for _ in 0..8 {
+            bench.command("a", Command::Start).await.expect("it has that order already");
+        }
+        bench.supervisor.shutdown().await;
+        assert_eq!(written(), before);
+    });
+}
+
+#[test]
 fn shutdown_ends_all_at_once_and_keeps_the_orders() {
     fake::run(async {
         let bench = Bench::new().await;
