@@ -37,8 +37,8 @@ use crate::{skills, storage};
 pub const REQUEST_QUEUE: usize = 64;
 /// Between two samples of each child.
 const TICK: Duration = Duration::from_secs(1);
-/// Shutdown gives up on a child that not even SIGKILL ends.
-pub(super) const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(KILL_GRACE.as_secs() + 2);
+/// Shutdown and callers give up on a child that not even SIGKILL ends.
+pub(super) const CHILD_DEADLINE: Duration = Duration::from_secs(KILL_GRACE.as_secs() + 2);
 /// How often, and how far apart, leftovers of a dead daemon are looked for until there are none.
 const LEFTOVER_SCANS: usize = 20;
 const LEFTOVER_PAUSE: Duration = Duration::from_millis(50);
@@ -187,9 +187,9 @@ impl Supervisor {
             let event = inputs.next(self.wake_at(), self.has_children()).await;
             let now = Now::read();
             self.handle(now, event, &mut inputs);
-            self.settle();
+            self.settle(now);
         }
-        let _ = timeout(SHUTDOWN_DEADLINE, self.probes.ended()).await;
+        let _ = timeout(CHILD_DEADLINE, self.probes.ended()).await;
         clear_leftovers(&marker).await;
         self.answer_closers();
     }

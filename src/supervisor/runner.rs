@@ -33,8 +33,8 @@ pub(super) struct Runner {
     child: Option<Running>,
     /// Runs so far; names the current one.
     runs: u64,
-    /// The id under which the process was deleted.
-    pub(super) removed: Option<String>,
+    /// The process was deleted.
+    pub(super) is_removed: bool,
 }
 
 /// What the next run is started with.
@@ -68,7 +68,7 @@ impl Runner {
             lines: LineSplitter::default(),
             child: None,
             runs: 0,
-            removed: None,
+            is_removed: false,
         }
     }
 
@@ -76,6 +76,11 @@ impl Runner {
     pub(super) fn define(&mut self, entry: &Entry) {
         self.definition = Definition::of(entry);
         self.machine.set_policy(policy(&entry.config));
+    }
+
+    /// The process id, also the owner of its cleanup rules.
+    pub(super) fn id(&self) -> &str {
+        &self.definition.id
     }
 
     pub(super) fn set_bounds(&mut self, bounds: Bounds) {

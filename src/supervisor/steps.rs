@@ -3,6 +3,7 @@
 //! Every function runs to its end without waiting; whoever has to wait is a `Waiter`. The driver brings the events.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::batch::{Applied, Batch, Effect, Rules};
 use super::child_driver::{Launcher, Said, What};
-use super::driver::{Commit, Deps, Reply, SHUTDOWN_DEADLINE, Section, Shared};
+use super::driver::{CHILD_DEADLINE, Commit, Deps, Reply, Section, Shared};
 use super::probe_driver::Probes;
 use super::runner::Runner;
 use super::table::{Entry, Key, Renewed};
@@ -32,11 +33,37 @@ struct Pending {
     callers: Vec<(Reply, Applied)>,
 }
 
-/// A caller whose changes are made and who waits for children to end.
+/// Callers whose changes are made and who wait for children to end. Bounded by the callers, each of whom waits for its
+/// answer.
+#[derive(Default)]
+struct Waiters(Vec<Waiter>);
+
 struct Waiter {
     reply: Reply,
     outcomes: Vec<Outcome>,
     runs: Vec<(Key, u64)>,
+    /// Answered then at the latest: not even SIGKILL ends a child that hangs in a driver.
+    until: Instant,
+}
+
+impl Waiters {
+    fn push(&mut self, now: Now, reply: Reply, outcomes: Vec<Outcome>, runs: Vec<(Key, u64)>) {
+        self.0.push(Waiter { reply, outcomes, runs, until: now.mono + CHILD_DEADLINE });
+    }
+
+    /// Answers those whose children are gone, as `lives` tells, or have hung for too long.
+    fn settle(&mut self, now: Now, lives: impl Fn(&(Key, u64)) -> bool) {
+        for waiter in &mut self.0 {
+            waiter.runs.retain(&lives);
+        }
+        for waiter in self.0.extract_if(.., |waiter| waiter.runs.is_empty() || waiter.until <= now.mono) {
+            let _ = waiter.reply.send(Ok(waiter.outcomes));
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.0.iter().map(|waiter| waiter.until).min()
+    }
 }
 
 /// A shutdown under way.
@@ -52,14 +79,13 @@ pub(super) struct Supervisor {
     deps: Deps,
     pub(super) probes: Probes,
     pending: Option<Pending>,
-    /// Bounded by the callers, each of whom waits for its answer.
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
     closing: Option<Closing>,
 }
 
 impl Supervisor {
     pub(super) fn new(shared: Rc<RefCell<Shared>>, section: Section, deps: Deps, probes: Probes) -> Self {
-        Self { shared, section, deps, probes, pending: None, waiters: Vec::new(), closing: None }
+        Self { shared, section, deps, probes, pending: None, waiters: Waiters::default(), closing: None }
     }
 
     /// Makes everything readable: resolves what was stored and shares out the slots. Nothing starts yet.
@@ -235,7 +261,7 @@ impl Supervisor {
 
     /// Stops all children at once; orders stay.
     pub(super) fn close(&mut self, now: Now, reply: Option<oneshot::Sender<()>>) {
-        let deadline = now.mono + SHUTDOWN_DEADLINE;
+        let deadline = now.mono + CHILD_DEADLINE;
         let closing = self.closing.get_or_insert_with(|| Closing { replies: Vec::new(), deadline });
         closing.replies.extend(reply);
         self.probes.close();
@@ -250,24 +276,19 @@ impl Supervisor {
     }
 
     /// After each event: answers callers whose children are gone, forgets deleted processes that have ended.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn settle(&mut self, now: Now) {
         let Shared { runners, table, .. } = &mut *self.shared.borrow_mut();
-        let lives = |(key, run): &(Key, u64)| runners.get(key).is_some_and(|runner| runner.run() == Some(*run));
-        for waiter in &mut self.waiters {
-            waiter.runs.retain(lives);
-        }
-        for waiter in self.waiters.extract_if(.., |waiter| waiter.runs.is_empty()) {
-            let _ = waiter.reply.send(Ok(waiter.outcomes));
-        }
-        let ended = |runner: &Runner| runner.removed.is_some() && runner.run().is_none();
+        self.waiters.settle(now, |(key, run)| runners.get(key).is_some_and(|runner| runner.run() == Some(*run)));
+        let ended = |runner: &Runner| runner.is_removed && runner.run().is_none();
         if !runners.values().any(ended) {
             return;
         }
         let gone: Vec<Key> = runners.iter().filter(|(_, runner)| ended(runner)).map(|(key, _)| *key).collect();
-        for runner in gone.iter().filter_map(|key| runners.remove(key)) {
-            // A new process of that name has taken over the rules.
-            if let Some(id) = runner.removed.filter(|id| table.get(id).is_none()) {
-                self.deps.storage.drop_rules(&id, Purge::Yes);
+        let gone: Vec<Runner> = gone.iter().filter_map(|key| runners.remove(key)).collect();
+        for id in gone.iter().map(Runner::id) {
+            // The rules may be those of a later process of that name.
+            if table.get(id).is_none() && !is_ending(runners, id) {
+                self.deps.storage.drop_rules(id, Purge::Yes);
             }
         }
     }
@@ -284,9 +305,10 @@ impl Supervisor {
 
     /// When the loop must wake at the latest.
     pub(super) fn wake_at(&self) -> Option<Instant> {
-        let deadline = self.closing.as_ref().map(|closing| closing.deadline);
+        let closing = self.closing.as_ref().map(|closing| closing.deadline);
         let shared = self.shared.borrow();
-        shared.runners.values().filter_map(Runner::next_timeout).chain(deadline).min()
+        let timeouts = shared.runners.values().filter_map(Runner::next_timeout);
+        timeouts.chain(closing).chain(self.waiters.next_timeout()).min()
     }
 
     fn carry_out(&mut self, now: Now, pending: Pending) {
@@ -299,7 +321,7 @@ impl Supervisor {
                 Some((*key, runner.run()?))
             };
             let runs = keys.iter().filter_map(ending).collect();
-            self.waiters.push(Waiter { reply, outcomes, runs });
+            self.waiters.push(now, reply, outcomes, runs);
         }
     }
 
@@ -309,7 +331,7 @@ impl Supervisor {
             Effect::Replaced { key, old_id } => self.replaced(now, key, &old_id),
             Effect::Removed { key, id } => {
                 log::debug!(target: "Process", id = id; "deleted");
-                self.with(key, |runner, _| runner.removed = Some(id));
+                self.with(key, |runner, _| runner.is_removed = true);
                 self.drive(now, key, Input::Stop)
             }
             Effect::Start(key) => self.drive(now, key, Input::Start),
@@ -319,6 +341,7 @@ impl Supervisor {
     }
 
     fn added(&mut self, now: Now, key: Key) -> Key {
+        self.take_over_rules(key);
         let shared = &mut *self.shared.borrow_mut();
         // Nothing is found when a later change of the same batch has deleted it again.
         if let Some(entry) = shared.table.by_key(key) {
@@ -333,6 +356,7 @@ impl Supervisor {
 
     fn replaced(&mut self, now: Now, key: Key, old_id: &str) -> Key {
         let Some(entry) = self.shared.borrow().table.by_key(key).cloned() else { return key };
+        self.take_over_rules(key);
         if entry.config.id != old_id && self.shared.borrow().table.get(old_id).is_none() {
             self.deps.storage.drop_rules(old_id, Purge::No);
         }
@@ -347,6 +371,17 @@ impl Supervisor {
         });
         log::debug!(target: "Process", id = entry.config.id; "updated");
         key
+    }
+
+    /// Before a process gets the name of a deleted one whose child is still ending: what is to be purged goes now, since
+    /// later it could not be told from the files of the new one.
+    fn take_over_rules(&self, key: Key) {
+        let shared = self.shared.borrow();
+        let Some(entry) = shared.table.by_key(key) else { return };
+        let is_new = shared.runners.get(&key).is_none_or(|runner| runner.id() != entry.config.id);
+        if is_new && is_ending(&shared.runners, &entry.config.id) {
+            self.deps.storage.drop_rules(&entry.config.id, Purge::Yes);
+        }
     }
 
     fn drive(&mut self, now: Now, key: Key, input: Input) -> Key {
@@ -373,6 +408,38 @@ fn bounds(section: &Section) -> Bounds {
     Bounds { lines: section.ffmpeg.log_max_lines, history: section.ffmpeg.log_max_history }
 }
 
+/// Whether a deleted process of this name still has a child.
+fn is_ending(runners: &BTreeMap<Key, Runner>, id: &str) -> bool {
+    runners.values().any(|runner| runner.is_removed && runner.id() == id)
+}
+
 fn no_slot(section: &Section) -> String {
     format!("not started: {}", Error::Limit(section.ffmpeg.max_processes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::resolve::Invalid;
+    use super::super::table::Table;
+    use super::*;
+    use crate::process::Order;
+
+    #[test]
+    fn a_caller_is_answered_though_its_child_never_ends() {
+        let now = Now::read();
+        let later = |time: Duration| Now { mono: now.mono + time, ..now };
+        let invalid = Err(Invalid(String::new()));
+        let key = Table::default().push(Rc::default(), invalid, 0, Order::Stop);
+        let mut waiters = Waiters::default();
+        let (reply, mut answer) = oneshot::channel();
+        waiters.push(now, reply, vec![Outcome::Done], vec![(key, 1)]);
+        waiters.settle(later(CHILD_DEADLINE - Duration::from_millis(1)), |_| true);
+        assert!(answer.try_recv().is_err());
+        assert_eq!(waiters.next_timeout(), Some(now.mono + CHILD_DEADLINE));
+        waiters.settle(later(CHILD_DEADLINE), |_| true);
+        assert!(matches!(answer.try_recv(), Ok(Ok(outcomes)) if outcomes.len() == 1));
+        assert_eq!(waiters.next_timeout(), None);
+    }
 }

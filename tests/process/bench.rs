@@ -21,6 +21,7 @@ pub(crate) struct Bench {
     pub(crate) alarms: Alarms,
     pub(crate) supervisor: Handle,
     pub(crate) skills: skills::Handle,
+    pub(crate) storage: storage::Handle,
 }
 
 impl Bench {
@@ -63,14 +64,25 @@ impl Bench {
         let (store, db) = opened.expect("the database can be read");
         let skills = skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         ready(&skills).await;
-        let deps = Deps { store, storage, skills: skills.clone() };
+        let deps = Deps { store, storage: storage.clone(), skills: skills.clone() };
         let supervisor = supervisor::spawn(section(&config), config.db_dir.as_os_str(), db, deps);
-        Self { dir, blocking, alarms, supervisor, skills }
+        Self { dir, blocking, alarms, supervisor, skills, storage }
     }
 
     /// The configuration that these variables give.
     pub(crate) fn section(&self, variables: &[(&str, &str)]) -> Section {
         section(&load(&self.dir, variables))
+    }
+
+    /// Writes a file to memory.
+    pub(crate) fn write(&self, name: &str) {
+        let writer = self.storage.mem().create(name).expect("there is room");
+        writer.commit(Now::read()).expect("there is room");
+    }
+
+    /// Whether there is a file in memory.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.storage.mem().meta(name).is_some()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

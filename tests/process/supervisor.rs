@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rill::base::blocking::Lane;
-use rill::process::{Order, State};
+use rill::process::{CleanupRule, Order, ProcessConfig, State};
 use rill::supervisor::{Change, Command, Error};
 use serde_json::{Value, json};
 
@@ -405,6 +405,52 @@ fn a_probe_collects_lines_and_ends_with_its_caller() {
         bench.supervisor.shutdown().await;
         let view = task.await.expect("the task ends").expect("it had begun");
         assert_eq!(view.log.last().map(String::as_str), Some("Exiting normally, received signal 2."));
+    });
+}
+
+/// A process with a rule that purges `/files*` of the memory.
+fn purging(id: &str, address: &str) -> ProcessConfig {
+    let mut config = process(id, address);
+    config.output[0].cleanup =
+        vec![CleanupRule { pattern: "mem:/files*".to_owned(), purge_on_delete: true, ..CleanupRule::default() }];
+    config
+}
+
+#[test]
+fn who_takes_over_the_name_of_a_stopping_process_finds_its_files_gone_and_keeps_its_own() {
+    fake::run(async {
+        let bench = Bench::new().await;
+        bench.add(purging("a", "deaf")).await.expect("the definition holds");
+        bench.hears("a", "deaf now").await;
+        bench.write("/files-of-the-first");
+        let former = bench.view("a").revision;
+        let handle = bench.supervisor.clone();
+        let exchange = tokio::task::spawn_local(async move {
+            let changes = vec![Change::Delete { id: "a".to_owned() }, Change::Add(purging("a", "stall"))];
+            handle.apply(changes).await.map(drop)
+        });
+        eventually("there is another one", || bench.view("a").revision != former).await;
+        assert!(!bench.has("/files-of-the-first"));
+        bench.write("/files-of-the-second");
+        exchange.await.expect("the task ends").expect("both are valid");
+        assert!(bench.has("/files-of-the-second"), "its rules are not those of the first");
+        bench.delete("a").await.expect("it can be deleted");
+        assert!(!bench.has("/files-of-the-second"));
+    });
+}
+
+#[test]
+fn a_process_renamed_and_deleted_at_once_takes_its_files_along() {
+    fake::run(async {
+        let bench = Bench::new().await;
+        bench.add(purging("a", "stall")).await.expect("the definition holds");
+        bench.hears("a", "ready").await;
+        bench.write("/files");
+        let config = purging("b", "stall");
+        let rename = Change::Update { id: "a".to_owned(), config, revision: bench.view("a").revision };
+        let delete = Change::Delete { id: "b".to_owned() };
+        bench.supervisor.apply(vec![rename, delete]).await.expect("both are valid");
+        assert!(!bench.has("/files"));
     });
 }
 
