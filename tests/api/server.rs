@@ -130,6 +130,18 @@ fn malformed_requests_get_400_and_the_connection_ends() {
 }
 
 #[test]
+fn a_client_whose_headers_are_too_long_is_not_cut_off_before_it_reads_why() {
+    let daemon = Setup::default().start();
+    let mut stream = connect(&daemon);
+    ask(&mut stream, b"GET /ping HTTP/1.1\r\nHost: a\r\nX-Long: ");
+    // Far more than is read of them.
+    ask(&mut stream, &vec![b'x'; 1 << 20]);
+    stream.get_ref().shutdown(Shutdown::Write).expect("a connection that is kept");
+    assert_eq!(answer(&mut stream).status, 431);
+    assert_eq!(stream.read(&mut [0]).expect("an end, not a reset"), 0);
+}
+
+#[test]
 fn headers_that_never_end_are_given_up() {
     let daemon = Setup::default().start();
     let mut silent = connect(&daemon);

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Shared;
@@ -184,7 +184,13 @@ async fn work(watched: Watched, service: Service) -> Option<((TcpStream, Bytes),
                 log::error!(target: "HTTP", error = panic_text(&*panic); "A connection failed");
                 Poll::Ready(None)
             }
-            Ok(Poll::Ready(_)) => Poll::Ready(Some(End::Over)),
+            Ok(Poll::Ready(result)) => {
+                // hyper has answered what it could not read to its end.
+                if result.is_err_and(|error| error.is_parse()) {
+                    progress.answered(true);
+                }
+                Poll::Ready(Some(End::Over))
+            }
             Ok(Poll::Pending) if !finishing && progress.may_rest() => Poll::Ready(Some(End::Rest)),
             Ok(Poll::Pending) => Poll::Pending,
         }
@@ -211,12 +217,14 @@ async fn linger(mut stream: TcpStream, progress: &Progress) {
         return;
     }
     let discard = async {
-        let mut scrap = vec![0; 16 * 1024];
         let mut left = LINGER_BYTES;
-        while left > 0 {
-            match stream.read(&mut scrap).await {
-                Ok(0) | Err(_) => return,
-                Ok(bytes) => left = left.saturating_sub(bytes),
+        while left > 0 && stream.readable().await.is_ok() {
+            // Lives on the stack of the one thread, not in each connection that waits.
+            let mut scrap = [0; 16 * 1024];
+            match stream.try_read(&mut scrap) {
+                Ok(bytes) if bytes > 0 => left = left.saturating_sub(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return,
             }
         }
     };
