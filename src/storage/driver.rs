@@ -3,15 +3,15 @@
 //! It sleeps while there is nothing to watch. Files in memory are found by the literal beginning of a rule's
 //! pattern; directories on disk are read once per round for all rules that begin there, however many they are.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 
+use super::Inner;
 use super::cleanup::{Candidate, Rule, Target};
-use super::{Inner, Purge};
 use crate::base::clock::Now;
 use crate::base::error::chain;
 
@@ -19,6 +19,10 @@ use crate::base::error::chain;
 pub(super) const ROUND: Duration = Duration::from_secs(1);
 /// Time between two measurements of a disk with a size limit.
 pub(super) const MEASURE: Duration = Duration::from_secs(10);
+/// How long after a purge an upload may still arrive: what FFmpeg had sent before it ended may wait in a socket.
+const LATE_UPLOAD: Duration = Duration::from_secs(2);
+/// Purging rules that are remembered for late uploads; beyond it the oldest is forgotten.
+const LATE_RULES: usize = 64;
 /// A disk that answers slowly is read at most this share of the time: one in `DISK_SHARE`.
 const DISK_SHARE: u32 = 20;
 
@@ -51,6 +55,7 @@ async fn round(inner: &Inner, schedule: &mut Schedule) {
     let begun = Instant::now();
     inner.disk.sweep().await;
     clean_mem(inner, begun);
+    purge_late(inner, begun);
     // The first measurement also removes what uploads of the last run left.
     let is_due = |at| inner.disk.has_limit() && begun.duration_since(at) >= MEASURE;
     if schedule.measured.is_none_or(is_due) {
@@ -82,23 +87,61 @@ fn clean_mem(inner: &Inner, now: Instant) {
     }
 }
 
-/// Removes the files of `rules` that purge.
-pub(super) fn purge(inner: &Rc<Inner>, rules: Vec<Rule>, purge: Purge) {
-    if purge == Purge::No {
-        return;
+/// Rules about files in memory whose owner is gone, while its last uploads may still arrive.
+#[derive(Default)]
+pub(super) struct Late(VecDeque<(String, Rule, Instant)>);
+
+impl Late {
+    /// An owner is back: what matches is its own again.
+    pub(super) fn forget(&mut self, owner: &str) {
+        self.0.retain(|(gone, ..)| gone != owner);
     }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn remember(&mut self, owner: &str, rule: Rule, until: Instant) {
+        if self.0.len() >= LATE_RULES {
+            self.0.pop_front();
+        }
+        self.0.push_back((owner.to_owned(), rule, until));
+    }
+
+    /// The rules that still count at `now`, and once more those whose time is over.
+    fn take(&mut self, now: Instant) -> Vec<Rule> {
+        let rules = self.0.iter().map(|(_, rule, _)| rule.clone()).collect();
+        self.0.retain(|(.., until)| now < *until);
+        rules
+    }
+}
+
+/// Removes the files of those `rules` of `owner` that purge.
+pub(super) fn purge(inner: &Rc<Inner>, owner: &str, rules: Vec<Rule>) {
     for rule in rules.into_iter().filter(|rule| rule.purge) {
         match rule.target {
             Target::Mem => {
-                let files = inner.mem.list(rule.glob.prefix());
-                for file in files.iter().filter(|file| rule.glob.matches(&file.path)) {
-                    inner.mem.remove(&file.path);
-                }
+                purge_mem(inner, &rule);
+                inner.late.borrow_mut().remember(owner, rule, Instant::now() + LATE_UPLOAD);
             }
             Target::Disk => inner.purges.borrow_mut().push(rule),
         }
     }
     inner.wake.notify_one();
+}
+
+fn purge_late(inner: &Inner, now: Instant) {
+    let rules = inner.late.borrow_mut().take(now);
+    for rule in rules {
+        purge_mem(inner, &rule);
+    }
+}
+
+fn purge_mem(inner: &Inner, rule: &Rule) {
+    let files = inner.mem.list(rule.glob.prefix());
+    for file in files.iter().filter(|file| rule.glob.matches(&file.path)) {
+        inner.mem.remove(&file.path);
+    }
 }
 
 async fn purge_disk(inner: &Inner) {

@@ -79,6 +79,7 @@ struct Inner {
     seen: RefCell<Seen>,
     /// Rules about the disk whose files are to be removed.
     purges: RefCell<Vec<Rule>>,
+    late: RefCell<driver::Late>,
     wake: Rc<Notify>,
 }
 
@@ -130,6 +131,7 @@ pub fn spawn(section: &config::Storage, deps: Deps) -> Handle {
         rules: RefCell::default(),
         seen: RefCell::default(),
         purges: RefCell::default(),
+        late: RefCell::default(),
         wake,
     });
     tokio::task::spawn_local(driver::run(Rc::downgrade(&inner)));
@@ -218,6 +220,7 @@ impl Handle {
 
     /// Replaces the cleanup rules of `owner` (a process id); placeholders are resolved already.
     pub fn set_rules(&self, owner: &str, rules: Vec<CleanupRule>) {
+        self.0.late.borrow_mut().forget(owner);
         self.0.rules.borrow_mut().set(owner, &rules);
         self.0.wake.notify_one();
     }
@@ -225,7 +228,9 @@ impl Handle {
     /// Drops the rules of `owner`. Files in memory that are to be purged are gone at once, those on disk soon.
     pub fn drop_rules(&self, owner: &str, purge: Purge) {
         let rules = self.0.rules.borrow_mut().drop(owner);
-        driver::purge(&self.0, rules, purge);
+        if purge == Purge::Yes {
+            driver::purge(&self.0, owner, rules);
+        }
     }
 }
 
@@ -233,6 +238,10 @@ impl Inner {
     /// Whether the next round may find something to do.
     fn has_work(&self) -> bool {
         let rules = self.rules.borrow();
-        self.disk.has_limit() || self.disk.has_dropped() || !self.purges.borrow().is_empty() || rules.has_standing()
+        self.disk.has_limit()
+            || self.disk.has_dropped()
+            || !self.purges.borrow().is_empty()
+            || !self.late.borrow().is_empty()
+            || rules.has_standing()
     }
 }

@@ -230,6 +230,32 @@ fn purging_happens_only_when_asked() {
     });
 }
 
+/// The playlist that FFmpeg had sent before it ended stayed for ever.
+#[test]
+fn an_upload_that_arrives_after_the_purge_goes_too() {
+    with(0, |handle, _outer| async move {
+        handle.set_rules("p", vec![rule("mem:/p*", 0, true)]);
+        handle.drop_rules("p", Purge::Yes);
+        mem_put(&handle, "/p.m3u8");
+        mem_put(&handle, "/other");
+        while mem_names(&handle).len() > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(mem_names(&handle), ["/other"]);
+
+        // The files of a process that came back are its own.
+        handle.set_rules("p", vec![rule("mem:/p*", 1, true)]);
+        handle.drop_rules("p", Purge::Yes);
+        handle.set_rules("p", vec![rule("mem:/p*", 1, true)]);
+        mem_put(&handle, "/p.m3u8");
+        mem_put(&handle, "/p2.m3u8");
+        while mem_names(&handle).len() > 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(mem_names(&handle), ["/other", "/p2.m3u8"]);
+    });
+}
+
 #[test]
 fn a_reload_keeps_memory_and_moves_the_disk() {
     with(0, |handle, outer| async move {
