@@ -67,8 +67,11 @@ pub enum Error {
 pub async fn run(loaded: config::Loaded, log: log::Handle) -> Result<(), Error> {
     let signals = Signals::new().map_err(Error::Signals)?;
     let app = App::start(loaded, log).await?;
-    app.serve(signals).await;
-    Ok(())
+    // A task of its own: what runs as the main future is polled whenever any task is.
+    match tokio::task::spawn_local(app.serve(signals)).await {
+        Ok(()) => Ok(()),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// All owners, and what a reload works with.
@@ -278,10 +281,13 @@ fn storage_deps(blocking: &Blocking, alarms: &Alarms) -> storage::Deps {
     storage::Deps { blocking, alarms, ram: sys::memory::available(), entropy: sys::entropy() }
 }
 
-/// Asks FFmpeg for its version in the background: the listener is up and nobody waits.
+/// Asks FFmpeg for its version in the background: the listener is up and nobody waits. The start is over then.
 fn look_for_ffmpeg(skills: &skills::Handle) {
     let skills = skills.clone();
-    tokio::task::spawn_local(async move { skills.version().await });
+    tokio::task::spawn_local(async move {
+        skills.version().await;
+        sys::memory::trim();
+    });
 }
 
 /// An alarm for each setting that is on and has no effect.

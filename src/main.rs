@@ -9,10 +9,10 @@ use rill::base::clock::Now;
 use rill::base::error::chain;
 use rill::cli::{self, Command};
 use rill::config::driver;
-use rill::{app, log};
+use rill::{app, log, sys};
 
 /// A blocking thread that has nothing to do ends after this time.
-const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A stopped daemon waits this long for disk or DNS that hangs.
 const LAST_WORK: Duration = Duration::from_secs(1);
 const USAGE: u8 = 2;
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
+    sys::memory::share_heap();
     let loaded = match driver::load(driver::environment(), Now::read()) {
         Ok(loaded) => loaded,
         Err(error) => {

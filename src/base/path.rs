@@ -3,6 +3,9 @@
 /// The shortest equal path: one leading slash, no `.`, no `..`, no double and no trailing slash. Cannot leave the
 /// root.
 pub fn clean(path: &str) -> String {
+    if is_clean(path) {
+        return path.to_owned();
+    }
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -14,6 +17,10 @@ pub fn clean(path: &str) -> String {
         }
     }
     format!("/{}", parts.join("/"))
+}
+
+fn is_clean(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|rest| !rest.split('/').any(|part| matches!(part, "" | "." | "..")))
 }
 
 /// What follows the last dot of the last segment, with the dot; empty if there is none.

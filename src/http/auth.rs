@@ -79,6 +79,9 @@ impl Auth {
 
     /// The client behind `peer`; `None` if a trusted proxy names none.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        if self.trusted_proxies.is_empty() {
+            return Some(peer);
+        }
         let text = |name: &'static str| headers.get(name).map(|value| value.to_str().unwrap_or(""));
         ip::client(peer, &self.trusted_proxies, text("x-forwarded-for"), text("x-real-ip"))
     }

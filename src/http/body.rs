@@ -51,10 +51,17 @@ pub(crate) struct Received {
     pub(crate) complete: Cell<bool>,
 }
 
+impl Received {
+    /// A request whose body has nothing left, or something.
+    pub(crate) fn begin(&self, complete: bool) {
+        self.bytes.set(0);
+        self.complete.set(complete);
+    }
+}
+
 impl Body {
     /// The body of a request from the wire. `large` is shared by all connections.
     pub(crate) fn new(incoming: Incoming, received: Rc<Received>, large: Rc<Semaphore>) -> Self {
-        received.complete.set(incoming.is_end_stream());
         Self { source: Source::Wire(incoming), stall: None, waiting: false, received, large }
     }
 

@@ -13,9 +13,11 @@ mod upload;
 
 use std::time::Instant;
 
-use http::{HeaderValue, Method};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::http::error::storage::{missing, unknown_mount};
+use crate::http::range;
 use crate::http::{Answer, Context, Error, Request};
 use crate::memfs::Memfs;
 use crate::storage::{self, Mount};
@@ -24,6 +26,11 @@ use send::{Asked, Facts, Memory};
 /// What a file without a known extension is, but below `/`.
 const DATA: HeaderValue = HeaderValue::from_static("application/data");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
+
+/// As `serve` for what waits for nothing: reading from memory.
+pub(crate) fn at_once(ctx: &Context, method: &Method, headers: &HeaderMap, mount: &str, path: &str) -> Option<Answer> {
+    in_memory(&ctx.storage, &ctx.mime, mount, &Asked { method, headers, path })
+}
 
 /// Serves `path` (decoded, beginning with `/`, not yet cleaned) of the file system `mount` (`disk`, `mem`).
 pub(crate) async fn serve(ctx: &Context, req: Request, mount: &str, path: &str) -> Answer {
@@ -51,23 +58,45 @@ pub(crate) async fn remove(ctx: &Context, mount: &str, path: &str) -> Answer {
 }
 
 async fn mounted(storage: &storage::Handle, mime: &mime::Table, req: Request, mount: &str, path: &str) -> Answer {
-    let reads = matches!(req.method, Method::GET | Method::HEAD);
-    let content_type = mime.of(path).cloned();
+    if let Some(answer) = in_memory(storage, mime, mount, &Asked::new(&req, path)) {
+        return answer;
+    }
     match storage.mount(mount).ok_or_else(|| unknown_mount(mount))? {
-        Mount::Mem(mem) if reads => memory(mem, &Asked::new(&req, path), content_type.unwrap_or(DATA)),
         Mount::Mem(_) => match req.method {
             Method::PUT | Method::POST => upload::write(storage, req, mount, path).await,
             Method::DELETE => upload::remove(storage, mount, path).await,
             _ => Err(Error::not_found()),
         },
-        Mount::Disk(_) if reads => disk::mounted(storage, &Asked::new(&req, path), content_type.unwrap_or(HTML)).await,
+        Mount::Disk(_) if reads(&req.method) => {
+            let content_type = mime.of(path).cloned().unwrap_or(HTML);
+            disk::mounted(storage, &Asked::new(&req, path), content_type).await
+        }
         Mount::Disk(_) => disk::not_routed(storage),
     }
 }
 
+fn in_memory(storage: &storage::Handle, mime: &mime::Table, mount: &str, asked: &Asked<'_>) -> Option<Answer> {
+    match storage.mount(mount)? {
+        Mount::Mem(mem) if reads(asked.method) => {
+            Some(memory(mem, asked, mime.of(asked.path).cloned().unwrap_or(DATA)))
+        }
+        _ => None,
+    }
+}
+
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 fn memory(mem: &Memfs, asked: &Asked<'_>, content_type: HeaderValue) -> Answer {
-    let reader = mem.open(Instant::now(), asked.path).ok_or_else(|| missing(asked.path))?;
+    let now = Instant::now();
+    let reader = mem.open(now, asked.path).ok_or_else(|| missing(asked.path))?;
     let meta = reader.meta();
-    let facts = Facts { size: meta.size, modified: meta.modified, is_dated: !meta.ambiguous, content_type };
-    send::answer(asked, facts, |range| Box::pin(Memory(reader.range(range))))
+    // The same text for everyone who reads this version.
+    let date = || range::last_modified(meta.modified).map_or_else(Bytes::new, Bytes::from_owner);
+    let date = HeaderValue::from_maybe_shared(meta.date.get_or_init(date).clone());
+    let last_modified = date.ok().filter(|date| !date.is_empty());
+    let facts =
+        Facts { size: meta.size, modified: meta.modified, last_modified, is_dated: !meta.ambiguous, content_type };
+    send::answer(asked, facts, |range| Box::pin(Memory::new(reader.range(range), now)))
 }

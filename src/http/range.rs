@@ -52,7 +52,7 @@ pub(crate) fn content_range(part: &Part, size: u64) -> Option<HeaderValue> {
 pub(crate) fn last_modified(modified: SystemTime) -> Option<HeaderValue> {
     const YEAR_10000: i64 = 253_402_300_800;
     let in_era = (0..YEAR_10000).contains(&unix_seconds(modified));
-    in_era.then(|| HeaderValue::from_str(&httpdate::fmt_http_date(modified)).expect("a date is header text"))
+    in_era.then(|| HeaderValue::try_from(httpdate::fmt_http_date(modified)).expect("a date is header text"))
 }
 
 fn parse(spec: &str, size: u64) -> Part {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use http_body::Body as _;
 use serde::de::DeserializeOwned;
 
@@ -17,8 +17,7 @@ pub const LOGIN_BODY: usize = 4 * 1024;
 /// One request.
 pub struct Request {
     pub method: Method,
-    /// Request target as sent, with query.
-    pub target: String,
+    pub uri: Uri,
     pub query: Query,
     pub headers: HeaderMap,
     /// Address of the TCP peer.
@@ -97,6 +96,11 @@ impl Request {
     }
 }
 
+/// The request target as sent, with query.
+pub(crate) fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("", |target| target.as_str())
+}
+
 /// What a JSON text may be at its top level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Top {
@@ -160,7 +164,7 @@ mod tests {
         let peer = IpAddr::from([127, 0, 0, 1]);
         Request {
             method: Method::POST,
-            target: "/".to_owned(),
+            uri: Uri::from_static("/"),
             query: Query::default(),
             headers,
             peer,

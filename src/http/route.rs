@@ -184,7 +184,7 @@ impl Table {
 
     /// Finds the route of `path` (as sent, without query) and `query` (without `?`).
     pub(crate) fn find(&self, method: &Method, path: &str, query: Option<&str>) -> Found {
-        if let Some(location) = percent_decode(path).and_then(|path| self.redirects.get(&path).cloned()) {
+        if let Some(location) = self.redirect(path) {
             return Found { route: Route::Redirect { location }, guard: Guard::Open, gzip: Gzip::Never };
         }
         if method == Method::GET && path == "/ping" {
@@ -197,6 +197,13 @@ impl Table {
             Some(rest) => self.find_api(method, rest),
             None => self.find_file(method, path, query),
         }
+    }
+
+    fn redirect(&self, path: &str) -> Option<String> {
+        if self.redirects.is_empty() {
+            return None;
+        }
+        self.redirects.get(&percent_decode(path)?).cloned()
     }
 
     fn find_api(&self, method: &Method, rest: &str) -> Found {
@@ -369,6 +376,9 @@ fn param(segment: &str) -> Option<String> {
 
 /// Decodes `%XX` once. `None` for broken escapes and for bytes that are no UTF-8.
 pub(crate) fn percent_decode(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_owned());
+    }
     if !well_escaped(text) {
         return None;
     }
@@ -377,10 +387,9 @@ pub(crate) fn percent_decode(text: &str) -> Option<String> {
 
 /// Whether each `%` is followed by two hexadecimal digits.
 pub(crate) fn well_escaped(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    (0..bytes.len()).all(|at| {
-        bytes[at] != b'%' || bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-    })
+    text.split('%')
+        .skip(1)
+        .all(|rest| rest.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)))
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ impl Shared {
     }
 
     fn open(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let progress = Progress::new(Instant::now(), self.crowd.clone());
+        let progress = Progress::new(self.crowd.clone());
         let id = self.next.get();
         self.next.set(id + 1);
         self.connections.borrow_mut().insert(id, progress.clone());

@@ -35,10 +35,10 @@ impl Redactor {
         Self {
             secrets,
             pairs: regex(
-                r#"(?i)((?:\b|%2c|%26|%3f)(?:(?:access_|refresh_)?token|passphrase|password|passwd|secret|jwt))(=|:|%3d|%3a)([^&\s"',;#%]+)"#,
+                r#"(?i-u)((?:\b|%2c|%26|%3f)(?:(?:access_|refresh_)?token|passphrase|password|passwd|secret|jwt))(=|:|%3d|%3a)((?u:[^& \t\r\n"',;#%])+)"#,
             ),
-            userinfo: regex(r"(?i)\b([a-z][a-z0-9+.-]*://[^/\s:@?#]*):([^/\s@]+)@"),
-            bearer: regex(r"(?i)\bbearer\s+[a-z0-9._~+/=-]{8,}|\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]+\.[a-z0-9_-]*"),
+            userinfo: regex(r"(?i-u)\b([a-z][a-z0-9+.-]*://(?u:[^/ \t\r\n:@?#])*):((?u:[^/ \t\r\n@])+)@"),
+            bearer: regex(r"(?i-u)\bbearer\s+[a-z0-9._~+/=-]{8,}|\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]+\.[a-z0-9_-]*"),
         }
     }
 

@@ -16,11 +16,12 @@ mod tests;
 mod tree;
 mod writer;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use tokio::sync::broadcast;
 
 pub use meter::{METER_PREFIXES, Meter};
@@ -68,6 +69,8 @@ pub struct Meta {
     pub modified: SystemTime,
     /// The name had another version within the same second of the wall clock: `modified` does not tell them apart.
     pub ambiguous: bool,
+    /// Room for the text that readers show for `modified`, kept as long as the version.
+    pub date: Rc<OnceCell<Bytes>>,
 }
 
 /// A listed file.

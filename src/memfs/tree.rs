@@ -3,8 +3,9 @@
 //! Room is made in this order: the reader of a dead version that has not moved for the longest time is closed; then,
 //! if the policy is to evict, the oldest file goes that is not being replaced. Every change of the accounts is here.
 
+use std::cell::Cell;
 use std::collections::btree_map::Entry as Slot;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,9 +25,9 @@ pub(super) struct Tree {
     files: BTreeMap<Arc<str>, File>,
     /// Oldest first; the version breaks ties and gives the order of commits.
     by_age: BTreeSet<(Instant, u64, Arc<str>)>,
-    readers: HashMap<u64, Open>,
+    readers: BTreeMap<u64, Open>,
     /// Versions that only readers hold: bytes, number of readers.
-    held: HashMap<u64, (u64, usize)>,
+    held: BTreeMap<u64, (u64, usize)>,
     usage: Usage,
     policy: Policy,
     pub(super) meters: Meters,
@@ -39,7 +40,7 @@ pub(super) struct Tree {
 struct File {
     meta: Meta,
     content: Content,
-    readers: usize,
+    readers: Cell<usize>,
     /// The upload in flight that gets the credit for this file, and how much it has written.
     replacement: Option<(u64, u64)>,
 }
@@ -64,8 +65,8 @@ impl Tree {
         Self {
             files: BTreeMap::new(),
             by_age: BTreeSet::new(),
-            readers: HashMap::new(),
-            held: HashMap::new(),
+            readers: BTreeMap::new(),
+            held: BTreeMap::new(),
             usage: Usage { bound: bound.bytes, ..Usage::default() },
             policy: bound.policy,
             meters: Meters::default(),
@@ -113,11 +114,10 @@ impl Tree {
     pub(super) fn open(&mut self, now: Instant, path: &str) -> Option<(u64, Meta)> {
         let id = self.new_id();
         let (path, file) = self.files.get_key_value(path)?;
-        let path = path.clone();
-        let (version, content, meta) = (file.meta.version, file.content.clone(), file.meta.clone());
-        self.files.get_mut(&path)?.readers += 1;
-        self.readers.insert(id, Open { path, version, content, progress: now });
-        Some((id, meta))
+        file.readers.set(file.readers.get() + 1);
+        let (version, content) = (file.meta.version, file.content.clone());
+        self.readers.insert(id, Open { path: path.clone(), version, content, progress: now });
+        Some((id, file.meta.clone()))
     }
 
     /// The piece `index` of what `reader` reads; `None` if the reader has been closed.
@@ -135,8 +135,8 @@ impl Tree {
                 self.usage.held -= *bytes;
                 self.held.remove(&open.version);
             }
-        } else if let Some(file) = self.files.get_mut(&open.path) {
-            file.readers -= 1;
+        } else if let Some(file) = self.files.get(&open.path) {
+            file.readers.set(file.readers.get() - 1);
         }
     }
 
@@ -187,9 +187,10 @@ impl Tree {
         self.usage.in_flight -= written;
         self.usage.stored += written;
         let version = self.new_id();
-        let meta = Meta { size: written, version, inserted: now.mono, modified: now.wall, ambiguous };
+        let meta =
+            Meta { size: written, version, inserted: now.mono, modified: now.wall, ambiguous, date: Rc::default() };
         self.by_age.insert((now.mono, version, path.clone()));
-        self.files.insert(path.clone(), File { meta, content, readers: 0, replacement: None });
+        self.files.insert(path.clone(), File { meta, content, readers: Cell::new(0), replacement: None });
         if let Some((other, total)) = replacement {
             self.set_credit(other, &path, total);
         }
@@ -258,9 +259,10 @@ impl Tree {
         self.usage.stored -= file.meta.size;
         self.by_age.remove(&(file.meta.inserted, file.meta.version, path));
         self.taken_second = self.taken_second.max(Some(unix_seconds(file.meta.modified)));
-        if file.readers > 0 {
+        let readers = file.readers.get();
+        if readers > 0 {
             self.usage.held += file.meta.size;
-            self.held.insert(file.meta.version, (file.meta.size, file.readers));
+            self.held.insert(file.meta.version, (file.meta.size, readers));
         }
         Some(file)
     }

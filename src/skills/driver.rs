@@ -21,6 +21,7 @@ use crate::base::alarm::Alarms;
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
 use crate::sys::child::find_program;
+use crate::sys::memory;
 
 /// Requests waiting for the task; beyond it callers wait in line.
 const REQUEST_QUEUE: usize = 16;
@@ -211,6 +212,7 @@ impl Driver {
         if lists && (changed || fresh || self.known.borrow().skills.is_none()) {
             let skills = Rc::new(self.read_lists(stamp.as_ref()).await);
             self.known.send_modify(|known| known.skills = Some(skills));
+            memory::trim();
         }
     }
 

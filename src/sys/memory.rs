@@ -1,4 +1,4 @@
-//! How much memory the daemon may use.
+//! How much memory the daemon may use, and how it gives back what it does not.
 
 use std::fs;
 use std::path::Path;
@@ -16,6 +16,25 @@ pub fn available() -> u64 {
         fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()
     });
     limits.fold(ram, u64::min)
+}
+
+/// Lets all threads allocate from one heap: there is one thread that counts, and each further heap costs pages. To be
+/// called before any thread starts.
+pub fn share_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a plain call that sets a number.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Gives free pages of the heap back to the system; for the end of work that needed much at once and comes seldom.
+pub fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a plain call; the allocator locks itself.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// `MemTotal` of `/proc/meminfo`.

@@ -15,7 +15,7 @@ use super::send::{self, Asked, Facts};
 use crate::base::path::clean;
 use crate::http::Error;
 use crate::http::error::storage::{missing, refused};
-use crate::http::range::Part;
+use crate::http::range::{self, Part};
 use crate::http::response::{self, Answer, Body, Response};
 use crate::storage::{self, Cached, Disk, DiskReader, Opened};
 
@@ -152,7 +152,8 @@ async fn read_whole(disk: &Disk, asked: &Asked<'_>, reader: &mut DiskReader) -> 
 fn from_memory(asked: &Asked<'_>, file: Cached, content_type: HeaderValue) -> Answer {
     let Cached { content, modified } = file;
     let is_dated = Facts::is_settled(modified);
-    let facts = Facts { size: content.len() as u64, modified, is_dated, content_type };
+    let last_modified = range::last_modified(modified);
+    let facts = Facts { size: content.len() as u64, modified, last_modified, is_dated, content_type };
     send::answer(asked, facts, |range| part_of(&content, range))
 }
 
@@ -163,7 +164,8 @@ fn part_of(content: &Bytes, range: Range<u64>) -> Body {
 
 fn facts(reader: &DiskReader, content_type: HeaderValue) -> Facts {
     let modified = reader.modified();
-    Facts { size: reader.size(), modified, is_dated: Facts::is_settled(modified), content_type }
+    let last_modified = range::last_modified(modified);
+    Facts { size: reader.size(), modified, last_modified, is_dated: Facts::is_settled(modified), content_type }
 }
 
 fn redirect(target: &str) -> Answer {

@@ -2,7 +2,7 @@
 //!
 //! A line is `type .ext [.ext …]`, `#` begins a comment. Extensions are case sensitive.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -47,7 +47,7 @@ font/woff2 .woff2
 
 /// Extension → content type.
 #[derive(Clone, Default)]
-pub struct Table(Rc<HashMap<String, HeaderValue>>);
+pub struct Table(Rc<BTreeMap<String, HeaderValue>>);
 
 impl Table {
     /// The table of `file`. Without a configured file there are no types but the defaults of the mounts; a file that
@@ -69,7 +69,7 @@ impl Table {
 
     /// Lines that say nothing sensible are skipped; the last of several types of an extension wins.
     pub fn parse(text: &str) -> Self {
-        let mut table = HashMap::new();
+        let mut table = BTreeMap::new();
         for line in text.lines() {
             let mut words = line.split('#').next().unwrap_or("").split_whitespace();
             let Some(Ok(content_type)) = words.next().map(HeaderValue::from_str) else { continue };

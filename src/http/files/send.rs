@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::StreamBody;
 
 use super::playlist::is_playlist;
@@ -46,6 +46,8 @@ impl<'a> Asked<'a> {
 pub(super) struct Facts {
     pub(super) size: u64,
     pub(super) modified: SystemTime,
+    /// `modified` as clients see it, if it can be shown.
+    pub(super) last_modified: Option<HeaderValue>,
     /// `modified` names this version and no other.
     pub(super) is_dated: bool,
     pub(super) content_type: HeaderValue,
@@ -74,10 +76,11 @@ impl Facts {
 
 /// Answers with what `asked` wants of a file; `body` gives the bytes of a range.
 pub(super) fn answer(asked: &Asked<'_>, facts: Facts, body: impl FnOnce(Range<u64>) -> Body) -> Answer {
-    let last_modified = range::last_modified(facts.modified);
-    let Some(part) = facts.part(asked) else {
+    let part = facts.part(asked);
+    let last_modified = facts.last_modified.map(|date| (header::LAST_MODIFIED, date));
+    let Some(part) = part else {
         let mut response = response::empty(StatusCode::NOT_MODIFIED);
-        response.headers_mut().extend(last_modified.map(|date| (header::LAST_MODIFIED, date)));
+        response.headers_mut().extend(last_modified);
         return Ok(response);
     };
     let content_range = range::content_range(&part, facts.size).map(|value| (header::CONTENT_RANGE, value));
@@ -95,13 +98,16 @@ pub(super) fn answer(asked: &Asked<'_>, facts: Facts, body: impl FnOnce(Range<u6
     } else {
         let length = range.end - range.start;
         let mut response = Response::new(body(range));
-        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        // hyper announces what the body itself knows.
+        if response.body().size_hint().exact() != Some(length) {
+            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
         response
     };
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, facts.content_type);
-    headers.extend(last_modified.map(|date| (header::LAST_MODIFIED, date)));
+    headers.extend(last_modified);
     if status == StatusCode::PARTIAL_CONTENT {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
@@ -118,23 +124,34 @@ fn is_same_date(headers: &HeaderMap, modified: SystemTime) -> bool {
 }
 
 /// The bytes of a file in memory, without copying. Dropping it releases the version.
-pub(super) struct Memory(pub(super) memfs::Reader);
+pub(super) struct Memory {
+    reader: memfs::Reader,
+    /// When the reader was opened, until the first piece is taken: that is the same moment.
+    opened: Option<Instant>,
+}
+
+impl Memory {
+    pub(super) fn new(reader: memfs::Reader, opened: Instant) -> Self {
+        Self { reader, opened: Some(opened) }
+    }
+}
 
 impl http_body::Body for Memory {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let next = self.0.next(Instant::now());
+        let now = self.opened.take().unwrap_or_else(Instant::now);
+        let next = self.reader.next(now);
         Poll::Ready(next.map(|piece| piece.map(Frame::data).map_err(io::Error::other)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.remaining() == 0
+        self.reader.remaining() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.remaining())
+        SizeHint::with_exact(self.reader.remaining())
     }
 }
 

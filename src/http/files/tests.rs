@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderName};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::*;
@@ -43,12 +45,16 @@ impl Site {
     async fn ask(&self, method: Method, mount: &str, path: &str, headers: &[(HeaderName, &str)], body: Body) -> Reply {
         let peer = IpAddr::from([127, 0, 0, 1]);
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value")));
-        let target = format!("/{mount}{path}");
+        let uri = format!("/{mount}{path}").parse().expect("a target");
         let (headers, query) = (headers.collect(), Query::default());
-        let req = Request { method, target, query, headers, peer, client: Some(peer), body };
+        let req = Request { method: method.clone(), uri, query, headers, peer, client: Some(peer), body };
         match mounted(&self.storage, &self.mime, req, mount, path).await {
             Ok(response) => {
-                let (parts, body) = response.into_parts();
+                let (mut parts, body) = response.into_parts();
+                // As hyper does.
+                if let (Some(size), Method::GET) = (body.size_hint().exact(), method) {
+                    parts.headers.entry(header::CONTENT_LENGTH).or_insert(size.into());
+                }
                 let body = body.collect().await.expect("a whole body").to_bytes().to_vec();
                 Reply { status: parts.status.as_u16(), headers: parts.headers, body }
             }
@@ -285,7 +291,7 @@ fn writes_through_the_api_are_seen_at_once() {
             let body = Body::whole("new");
             let req = Request {
                 method: Method::PUT,
-                target: path.to_owned(),
+                uri: Uri::from_static(path),
                 query,
                 headers,
                 peer,

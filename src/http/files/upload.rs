@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use crate::base::clock::Now;
 use crate::http::body::Body;
 use crate::http::error::storage::{incomplete, refused, unknown_mount};
+use crate::http::request::target;
 use crate::http::response::{self, Answer, Response};
 use crate::http::{Error, Request};
 use crate::memfs;
@@ -59,7 +60,7 @@ pub(super) async fn write(storage: &storage::Handle, req: Request, mount: &str, 
     if is_new {
         response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     }
-    if let Ok(target) = HeaderValue::from_str(&req.target) {
+    if let Ok(target) = HeaderValue::from_str(target(&req.uri)) {
         response.headers_mut().insert(header::CONTENT_LOCATION, target);
     }
     Ok(response)

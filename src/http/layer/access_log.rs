@@ -4,29 +4,39 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::{Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
-/// What is known when the answer begins.
+use crate::http::request::target;
+
+/// What is known when the answer begins, held by reference counts: most entries are never written.
 pub(crate) struct Entry {
     /// The listener's.
     pub(crate) address: Rc<str>,
     pub(crate) client: Option<IpAddr>,
     pub(crate) method: Method,
-    /// With query, as sent.
-    pub(crate) target: String,
+    pub(crate) uri: Uri,
     pub(crate) version: Version,
-    pub(crate) user_agent: String,
+    pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) started: Instant,
     pub(crate) status: StatusCode,
 }
 
 impl Entry {
+    /// Whether `write` has anything to do.
+    pub(crate) fn is_wanted(&self) -> bool {
+        log::log_enabled!(target: "HTTP", log::Level::Debug) || self.is_warning()
+    }
+
     /// Writes the entry: debug, and warning from status 400 on. `sent` and `received` are bytes of bodies.
     pub(crate) fn write(&self, now: Instant, received: u64, sent: u64) {
         self.log(log::Level::Debug, now, received, sent);
-        if self.status.as_u16() >= 400 && !self.is_refused_ffmpeg() {
+        if self.is_warning() {
             self.log(log::Level::Warn, now, received, sent);
         }
+    }
+
+    fn is_warning(&self) -> bool {
+        self.status.as_u16() >= 400 && !self.is_refused_ffmpeg()
     }
 
     /// A local FFmpeg that learns from a 401 that it must send its credentials is no news.
@@ -34,7 +44,11 @@ impl Entry {
         self.status == StatusCode::UNAUTHORIZED
             && self.client.is_some_and(|ip| ip.is_loopback())
             && matches!(self.method.as_str(), "PUT" | "POST" | "DELETE")
-            && self.user_agent.starts_with("Lavf/")
+            && self.user_agent().starts_with("Lavf/")
+    }
+
+    fn user_agent(&self) -> &str {
+        self.user_agent.as_ref().and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 
     fn log(&self, level: log::Level, now: Instant, received: u64, sent: u64) {
@@ -50,13 +64,13 @@ impl Entry {
             client = client.as_str(),
             latency_ms = latency,
             method = self.method.as_str(),
-            path = self.target.as_str(),
+            path = target(&self.uri),
             proto = protocol(self.version),
             rx_size_bytes = received,
             status = self.status.as_u16(),
             status_text = self.status.canonical_reason().unwrap_or(""),
             tx_size_bytes = sent,
-            user_agent = self.user_agent.as_str();
+            user_agent = self.user_agent();
             ""
         );
     }
@@ -80,9 +94,9 @@ mod tests {
             address: "127.0.0.1:8080".into(),
             client: Some(client.into()),
             method: method.parse().expect("a method"),
-            target: "/memfs/x.ts".to_owned(),
+            uri: Uri::from_static("/memfs/x.ts"),
             version: Version::HTTP_11,
-            user_agent: agent.to_owned(),
+            user_agent: agent.parse().ok(),
             started: Instant::now(),
             status: StatusCode::from_u16(status).expect("a status"),
         };

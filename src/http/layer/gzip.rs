@@ -15,7 +15,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::{Body as _, Frame};
 
-use super::{Asked, add};
+use super::Asked;
 use crate::http::response::{Body, Response};
 use crate::http::route::Gzip;
 
@@ -25,7 +25,7 @@ const COMPRESSIONS: usize = 16;
 const MIN_BODY: u64 = 1000;
 /// Bytes compressed before others get their turn, about a millisecond on a small board.
 const PIECE: usize = 16 * 1024;
-/// Parts of content types that are worth it on file routes.
+/// Beginnings of content types that are worth it on file routes.
 const TYPES: [&str; 7] = [
     "text/plain",
     "text/html",
@@ -59,18 +59,20 @@ impl Drop for Turn {
     }
 }
 
-/// Compresses the body if the rules and the client want it.
-pub(crate) fn apply(asked: &Asked<'_>, mut response: Response, compressions: &Compressions) -> Response {
-    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let concerned = match asked.gzip {
+/// Whether answers of this kind are compressed for clients that want it.
+pub(crate) fn concerns(gzip: Gzip, response: &Response) -> bool {
+    match gzip {
         Gzip::Never => false,
         Gzip::Always => true,
-        Gzip::ByType => TYPES.iter().any(|part| content_type.contains(part)),
-    };
-    if !concerned {
-        return response;
+        Gzip::ByType => {
+            let content_type = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+            TYPES.iter().any(|worthy| content_type.starts_with(worthy.as_bytes()))
+        }
     }
-    add(response.headers_mut(), header::VARY, "Accept-Encoding");
+}
+
+/// Compresses the body if the client wants it and it is worth it.
+pub(crate) fn apply(asked: &Asked<'_>, response: Response, compressions: &Compressions) -> Response {
     if !asked.accepts_gzip || asked.method == Method::HEAD || !compressible(&response) {
         return response;
     }

@@ -5,7 +5,7 @@ pub(crate) mod cors;
 pub(crate) mod gzip;
 pub(crate) mod pretty;
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Serialize;
 
@@ -16,25 +16,45 @@ use super::{Error, Query};
 /// What the layers know of the request.
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
-    pub(crate) query: &'a Query,
+    /// As sent.
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) origin: Option<&'a HeaderValue>,
     pub(crate) accepts_gzip: bool,
     pub(crate) gzip: Gzip,
 }
 
-/// Turns what a handler returned into what is sent, CORS aside.
-pub(crate) fn finish(asked: &Asked<'_>, answer: Answer, compressions: &gzip::Compressions) -> Response {
+/// Turns what a handler returned into what is sent.
+pub(crate) fn finish(
+    asked: &Asked<'_>,
+    answer: Answer,
+    compressions: &gzip::Compressions,
+    cors: &cors::Cors,
+) -> Response {
     let mut response = answer.unwrap_or_else(|error| render(asked.method, error));
-    if response.extensions().get::<response::Json>().is_some() && asked.query.has("pretty") {
+    if response.extensions().get::<response::Json>().is_some() && Query::parse(asked.query).has("pretty") {
         response = pretty::indent(response);
     }
-    gzip::apply(asked, response, compressions)
+    let compressible = gzip::concerns(asked.gzip, &response);
+    if compressible {
+        response = gzip::apply(asked, response, compressions);
+    }
+    let headers = response.headers_mut();
+    let preflight = asked.method == Method::OPTIONS && cors.preflight(asked.path, asked.origin, headers);
+    if asked.method != Method::OPTIONS {
+        cors.apply(asked.path, asked.origin, headers);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static(vary(compressible, preflight)));
+    response
 }
 
-/// Adds `value` to a header that holds a list, unless it is there.
-pub(crate) fn add(headers: &mut http::HeaderMap, name: HeaderName, value: &'static str) {
-    let there = headers.get_all(&name).iter().any(|held| held.as_bytes().eq_ignore_ascii_case(value.as_bytes()));
-    if !there {
-        headers.append(name, HeaderValue::from_static(value));
+/// The request headers that an answer depends on.
+fn vary(compressible: bool, preflight: bool) -> &'static str {
+    match (compressible, preflight) {
+        (false, false) => "Origin",
+        (true, false) => "Accept-Encoding, Origin",
+        (false, true) => "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+        (true, true) => "Accept-Encoding, Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
     }
 }
 

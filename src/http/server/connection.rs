@@ -3,7 +3,6 @@
 //! Every byte passes `Watched`, which tells `Progress` how the connection moves; the server looks at all of them once
 //! a second and gives orders. A resting connection holds no buffers. A panic costs this connection only.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
@@ -12,10 +11,9 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -23,9 +21,8 @@ use tokio::net::TcpStream;
 
 use super::Shared;
 use super::dispatch::panic_text;
-use super::exchange::exchange;
+use super::exchange::{Connection, Service};
 use super::progress::{Order, Progress};
-use crate::http::response::Response;
 use crate::sys;
 
 /// Request line and headers above this are answered with 431.
@@ -100,27 +97,6 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// Hands requests to `exchange`.
-struct Service {
-    shared: Rc<Shared>,
-    progress: Rc<Progress>,
-    peer: IpAddr,
-    address: Rc<str>,
-}
-
-impl hyper::service::Service<hyper::Request<Incoming>> for Service {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>>>>;
-
-    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        self.progress.asked(Instant::now());
-        let (shared, progress) = (self.shared.clone(), self.progress.clone());
-        let (peer, address) = (self.peer, self.address.clone());
-        Box::pin(async move { Ok(exchange(&shared, progress, peer, address, request).await) })
-    }
-}
-
 /// Why hyper gave the socket back.
 enum End {
     Rest,
@@ -136,9 +112,11 @@ pub(super) async fn serve(
     shared: Rc<Shared>,
     progress: Rc<Progress>,
 ) {
+    let connection = Connection { shared, progress: progress.clone(), peer, address, received: Rc::default() };
+    let connection = Rc::new(connection);
     let mut early = Bytes::new();
     loop {
-        let service = Service { shared: shared.clone(), progress: progress.clone(), peer, address: address.clone() };
+        let service = Service(connection.clone());
         let watched = Watched { stream, early, progress: progress.clone() };
         let Some((back, end)) = Box::pin(work(watched, service)).await else { return };
         (stream, early) = back;

@@ -1,16 +1,27 @@
 //! Request → route → guard → handler. A panic in a handler costs that request only.
 
-use std::panic::AssertUnwindSafe;
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
 
 use futures_util::FutureExt;
-use http::header::{self, HeaderValue};
-use http::{Method, StatusCode};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, StatusCode, Uri};
 
 use crate::auth::Principal;
 use crate::base::clock::Now;
+use crate::http::layer::access_log::Entry;
+use crate::http::request::target;
 use crate::http::response::{Answer, Response};
-use crate::http::route::{Found, Route};
+use crate::http::route::{Found, Guard, Route};
 use crate::http::{Context, Error, Request, api, files, response, tree};
+
+/// Answers what waits for nothing; `None`: `answer` has to do it.
+pub(super) fn at_once(ctx: &Context, found: &Found, entry: &Entry, headers: &HeaderMap) -> Option<Answer> {
+    // What is open to everyone and only read needs no further look at who asks.
+    let (Route::Files { mount, path }, Guard::Open) = (&found.route, found.guard) else { return None };
+    let read = || files::at_once(ctx, &entry.method, headers, mount, path);
+    panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|cause| Some(Err(failed(&entry.uri, &*cause))))
+}
 
 /// Answers `req`, which `found` says how. CORS, compression and logging are left to the caller.
 pub(super) async fn answer(ctx: &Context, found: Found, req: Request) -> Answer {
@@ -18,13 +29,15 @@ pub(super) async fn answer(ctx: &Context, found: Found, req: Request) -> Answer 
         return Ok(options(&found.route));
     }
     let principal = ctx.auth.check(Now::read(), &found, &req)?;
-    let target = req.target.clone();
+    let uri = req.uri.clone();
     let handled = Box::pin(AssertUnwindSafe(handle(ctx, found.route, req, principal)).catch_unwind());
-    handled.await.unwrap_or_else(|panic| {
-        let cause = panic_text(&*panic);
-        log::error!(target: "HTTP", path = target.as_str(), error = cause; "A handler failed");
-        Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", ["the request failed".to_owned()]))
-    })
+    handled.await.unwrap_or_else(|cause| Err(failed(&uri, &*cause)))
+}
+
+/// What becomes of a request whose handler panicked.
+fn failed(uri: &Uri, cause: &(dyn Any + Send)) -> Error {
+    log::error!(target: "HTTP", path = target(uri), error = panic_text(cause); "A handler failed");
+    Error::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", ["the request failed".to_owned()])
 }
 
 async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal) -> Answer {
@@ -96,7 +109,7 @@ fn redirect(location: &str) -> Answer {
 }
 
 /// What a panic says.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -1,92 +1,154 @@
 //! One request and its answer: parse what hyper gives, dispatch, pass the layers, log when the answer is out.
+//!
+//! What waits for nothing, files in memory above all, is answered within the call: no task state is boxed for it.
 
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
-use http::{Method, StatusCode, Version};
-use http_body::{Frame, SizeHint};
+use futures_util::future::Either;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{StatusCode, Version};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::progress::Progress;
 use super::{Shared, dispatch};
+use crate::http::Context;
 use crate::http::body::{Body, Received};
 use crate::http::layer::access_log::Entry;
 use crate::http::layer::{self, Asked};
 use crate::http::request::{Query, Request};
-use crate::http::response::{self, Response};
-use crate::http::route::well_escaped;
+use crate::http::response::{self, Answer, Response};
+use crate::http::route::{Gzip, well_escaped};
 
-/// Answers one request of the connection that `progress` belongs to.
-pub(super) async fn exchange(
-    shared: &Shared,
-    progress: Rc<Progress>,
-    peer: IpAddr,
-    address: Rc<str>,
-    request: hyper::Request<Incoming>,
-) -> Response {
-    let ctx = shared.context();
-    let (parts, incoming) = request.into_parts();
-    let received: Rc<Received> = Rc::default();
-    let body = Body::new(incoming, received.clone(), shared.large_bodies.clone());
-    let path = parts.uri.path().to_owned();
-    let target = parts.uri.path_and_query().map_or_else(|| path.clone(), |target| target.as_str().to_owned());
-    let client = ctx.auth.client(peer, &parts.headers);
-    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let mut entry = Entry {
-        address,
-        client,
-        method: parts.method.clone(),
-        target: target.clone(),
-        version: parts.version,
-        user_agent: text(header::USER_AGENT).unwrap_or("").to_owned(),
-        started: Instant::now(),
-        status: StatusCode::OK,
-    };
-    let origin = parts.headers.get(header::ORIGIN).cloned();
-    let accepts_gzip = text(header::ACCEPT_ENCODING).is_some_and(|list| list.contains("gzip"));
-    let malformed =
-        !well_escaped(&path) || parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST);
-
-    let mut response = if malformed {
-        malformed_answer()
-    } else {
-        let method = parts.method.clone();
-        let found = ctx.routes.find(&method, &path, parts.uri.query());
-        let gzip = found.gzip;
-        let query = Query::parse(parts.uri.query().unwrap_or(""));
-        let request = Request {
-            method: method.clone(),
-            target,
-            query: query.clone(),
-            headers: parts.headers,
-            peer,
-            client,
-            body,
-        };
-        let answer = dispatch::answer(&ctx, found, request).await;
-        let asked = Asked { method: &method, query: &query, accepts_gzip, gzip };
-        layer::finish(&asked, answer, &shared.compressions)
-    };
-    if entry.method == Method::OPTIONS && !malformed {
-        ctx.cors.preflight(&path, origin.as_ref(), response.headers_mut());
-    } else {
-        ctx.cors.apply(&path, origin.as_ref(), response.headers_mut());
-    }
-    let unread = !received.complete.get();
-    if unread || malformed {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    entry.status = response.status();
-    response.map(|body| Box::pin(Outflow { body, entry, received, unread, sent: 0, progress }) as response::Body)
+/// What the requests of one connection share.
+pub(super) struct Connection {
+    pub(super) shared: Rc<Shared>,
+    pub(super) progress: Rc<Progress>,
+    pub(super) peer: IpAddr,
+    /// The listener's.
+    pub(super) address: Rc<str>,
+    /// Of the current request.
+    pub(super) received: Rc<Received>,
 }
 
-/// What the parser would say; the connection ends with it.
+/// Answers the requests of one connection, one after the other.
+pub(super) struct Service(pub(super) Rc<Connection>);
+
+type Sent = Result<http::Response<Outflow>, Infallible>;
+
+impl hyper::service::Service<hyper::Request<Incoming>> for Service {
+    type Response = http::Response<Outflow>;
+    type Error = Infallible;
+    type Future = Either<Ready<Sent>, Pin<Box<dyn Future<Output = Sent>>>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        let connection = &self.0;
+        connection.progress.asked();
+        let (parts, incoming) = request.into_parts();
+        connection.received.begin(incoming.is_end_stream());
+        let malformed = is_malformed(&parts);
+        let ctx = connection.shared.context();
+        let (mut exchange, headers) = Exchange::new(connection, &ctx, parts);
+        if malformed {
+            return Either::Left(ready(Ok(exchange.refuse(connection, &ctx))));
+        }
+        let Entry { method, uri, client, .. } = &exchange.entry;
+        let found = ctx.routes.find(method, uri.path(), uri.query());
+        exchange.gzip = found.gzip;
+        if let Some(answer) = dispatch::at_once(&ctx, &found, &exchange.entry, &headers) {
+            return Either::Left(ready(Ok(exchange.finish(connection, &ctx, answer))));
+        }
+        let query = Query::parse(uri.query().unwrap_or(""));
+        let body = Body::new(incoming, connection.received.clone(), connection.shared.large_bodies.clone());
+        let (method, uri, peer, client) = (method.clone(), uri.clone(), connection.peer, *client);
+        let request = Request { method, uri, query, headers, peer, client, body };
+        let connection = connection.clone();
+        Either::Right(Box::pin(async move {
+            let answer = dispatch::answer(&ctx, found, request).await;
+            Ok(exchange.finish(&connection, &ctx, answer))
+        }))
+    }
+}
+
+/// What is known of a request until its answer begins.
+struct Exchange {
+    entry: Entry,
+    origin: Option<HeaderValue>,
+    accepts_gzip: bool,
+    gzip: Gzip,
+}
+
+impl Exchange {
+    fn new(connection: &Connection, ctx: &Context, parts: Parts) -> (Self, HeaderMap) {
+        let Parts { method, uri, version, headers, .. } = parts;
+        let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        let exchange = Self {
+            entry: Entry {
+                address: connection.address.clone(),
+                client: ctx.auth.client(connection.peer, &headers),
+                method,
+                uri,
+                version,
+                user_agent: headers.get(header::USER_AGENT).cloned(),
+                started: Instant::now(),
+                status: StatusCode::OK,
+            },
+            origin: headers.get(header::ORIGIN).cloned(),
+            accepts_gzip: accepts.is_some_and(|list| list.contains("gzip")),
+            gzip: Gzip::Never,
+        };
+        (exchange, headers)
+    }
+
+    /// Passes what a handler returned through the layers.
+    fn finish(self, connection: &Rc<Connection>, ctx: &Context, answer: Answer) -> http::Response<Outflow> {
+        let asked = Asked {
+            method: &self.entry.method,
+            path: self.entry.uri.path(),
+            query: self.entry.uri.query().unwrap_or(""),
+            origin: self.origin.as_ref(),
+            accepts_gzip: self.accepts_gzip,
+            gzip: self.gzip,
+        };
+        let response = layer::finish(&asked, answer, &connection.shared.compressions, &ctx.cors);
+        self.send(connection, response)
+    }
+
+    /// Answers a malformed request; the connection ends with it.
+    fn refuse(self, connection: &Rc<Connection>, ctx: &Context) -> http::Response<Outflow> {
+        let mut response = malformed_answer();
+        ctx.cors.apply(self.entry.uri.path(), self.origin.as_ref(), response.headers_mut());
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        self.send(connection, response)
+    }
+
+    fn send(mut self, connection: &Rc<Connection>, mut response: Response) -> http::Response<Outflow> {
+        let unread = !connection.received.complete.get();
+        if unread {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.entry.status = response.status();
+        let entry = self.entry.is_wanted().then(|| Box::new(self.entry));
+        let connection = connection.clone();
+        response.map(|body| Outflow { body, entry, connection, unread, sent: 0 })
+    }
+}
+
+fn is_malformed(parts: &Parts) -> bool {
+    !well_escaped(parts.uri.path()) || parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST)
+}
+
+/// What the parser would say.
 fn malformed_answer() -> Response {
     let mut response = Response::new(response::full(Bytes::from_static(b"400 Bad Request")));
     *response.status_mut() = StatusCode::BAD_REQUEST;
@@ -95,20 +157,20 @@ fn malformed_answer() -> Response {
 }
 
 /// The body of an answer on its way out. Its end, by whatever cause, is the end of the exchange.
-struct Outflow {
+pub(super) struct Outflow {
     body: response::Body,
-    entry: Entry,
-    received: Rc<Received>,
+    /// `None`: it would not be written.
+    entry: Option<Box<Entry>>,
+    connection: Rc<Connection>,
     unread: bool,
     sent: u64,
-    progress: Rc<Progress>,
 }
 
 impl http_body::Body for Outflow {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let polled = self.body.as_mut().poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             self.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -127,7 +189,9 @@ impl http_body::Body for Outflow {
 
 impl Drop for Outflow {
     fn drop(&mut self) {
-        self.progress.answered(self.unread);
-        self.entry.write(Instant::now(), self.received.bytes.get(), self.sent);
+        self.connection.progress.answered(self.unread);
+        if let Some(entry) = &self.entry {
+            entry.write(Instant::now(), self.connection.received.bytes.get(), self.sent);
+        }
     }
 }

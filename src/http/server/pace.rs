@@ -40,7 +40,7 @@ pub(super) struct Window {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) phase: Phase,
-    /// Beginning of the phase.
+    /// Beginning of the phase, up to one look late.
     pub(super) since: Instant,
     /// The answer waits for the peer.
     pub(super) blocked: bool,

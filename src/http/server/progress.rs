@@ -26,7 +26,8 @@ pub(super) enum Order {
 /// How a connection moves; shared by its task, its bytes and the server.
 pub(super) struct Progress {
     phase: Cell<Phase>,
-    since: Cell<Instant>,
+    /// When a look first found it in this phase: nobody reads a clock for each request.
+    since: Cell<Option<Instant>>,
     sent: Cell<u64>,
     blocked: Cell<bool>,
     window: Cell<Option<Window>>,
@@ -45,10 +46,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(now: Instant, crowd: Rc<Cell<usize>>) -> Rc<Self> {
+    pub(super) fn new(crowd: Rc<Cell<usize>>) -> Rc<Self> {
         Rc::new(Self {
             phase: Cell::new(Phase::Fresh),
-            since: Cell::new(now),
+            since: Cell::new(None),
             sent: Cell::new(0),
             blocked: Cell::new(false),
             window: Cell::new(None),
@@ -65,9 +66,11 @@ impl Progress {
 
     /// Judges the connection and gives it orders.
     pub(super) fn look(&self, now: Instant) {
+        let since = self.since.get().unwrap_or(now);
+        self.since.set(Some(since));
         let seen = Seen {
             phase: self.phase.get(),
-            since: self.since.get(),
+            since,
             blocked: self.blocked.get(),
             delivered: self.sent.get().saturating_sub(self.undelivered.get()),
             window: self.window.get(),
@@ -108,15 +111,15 @@ impl Progress {
     }
 
     /// A request's headers are complete.
-    pub(super) fn asked(&self, now: Instant) {
-        self.enter(Phase::Busy, now);
+    pub(super) fn asked(&self) {
+        self.enter(Phase::Busy);
         self.answered.set(false);
     }
 
     /// Bytes have come from the peer.
     pub(super) fn received(&self) {
         if self.phase.get() == Phase::Idle {
-            self.enter(Phase::Head, Instant::now());
+            self.enter(Phase::Head);
         }
     }
 
@@ -134,7 +137,7 @@ impl Progress {
     /// hyper has written all it had, so an answer that was handed over is out.
     pub(super) fn flushed(&self) {
         if self.answered.replace(false) && self.phase.get() == Phase::Busy {
-            self.enter(Phase::Idle, Instant::now());
+            self.enter(Phase::Idle);
         }
     }
 
@@ -179,8 +182,8 @@ impl Progress {
         }
     }
 
-    fn enter(&self, phase: Phase, now: Instant) {
+    fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.since.set(now);
+        self.since.set(None);
     }
 }
