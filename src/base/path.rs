@@ -1,10 +1,17 @@
 //! Paths within a file system of ours: absolute, `/`-separated text.
 
+use std::borrow::Cow;
+
 /// The shortest equal path: one leading slash, no `.`, no `..`, no double and no trailing slash. Cannot leave the
 /// root.
 pub fn clean(path: &str) -> String {
+    cleaned(path).into_owned()
+}
+
+/// As `clean`; a path that is clean stays where it is.
+pub fn cleaned(path: &str) -> Cow<'_, str> {
     if is_clean(path) {
-        return path.to_owned();
+        return Cow::Borrowed(path);
     }
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -16,17 +23,22 @@ pub fn clean(path: &str) -> String {
             part => parts.push(part),
         }
     }
-    format!("/{}", parts.join("/"))
+    Cow::Owned(format!("/{}", parts.join("/")))
 }
 
+/// Whether `path` is certainly clean; names with a leading dot are left to a closer look.
 fn is_clean(path: &str) -> bool {
-    path.strip_prefix('/').is_some_and(|rest| !rest.split('/').any(|part| matches!(part, "" | "." | "..")))
+    let path = path.as_bytes();
+    let apart = |pair: &[u8]| pair[0] != b'/' || !matches!(pair[1], b'/' | b'.');
+    path.len() > 1 && path.starts_with(b"/") && !path.ends_with(b"/") && path.windows(2).all(apart)
 }
 
 /// What follows the last dot of the last segment, with the dot; empty if there is none.
 pub fn extension(path: &str) -> &str {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.rfind('.').map_or("", |dot| &name[dot..])
+    match path.bytes().rposition(|byte| matches!(byte, b'.' | b'/')) {
+        Some(at) if path[at..].starts_with('.') => &path[at..],
+        _ => "",
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +56,7 @@ mod tests {
             ("a/./b/", "/a/b"),
             ("/..", "/"),
             ("/...", "/..."),
+            ("/a/.b/c.", "/a/.b/c."),
         ] {
             assert_eq!(clean(path), expected, "{path}");
         }
@@ -51,7 +64,9 @@ mod tests {
 
     #[test]
     fn extensions() {
-        for (path, expected) in [("/a.ts", ".ts"), ("/a.b/c", ""), ("/a.tar.gz", ".gz"), ("/a.", "."), ("", "")] {
+        for (path, expected) in
+            [("/a.ts", ".ts"), ("/a.b/c", ""), ("/a.tar.gz", ".gz"), ("/a.", "."), ("/.a", ".a"), ("a", ""), ("", "")]
+        {
             assert_eq!(extension(path), expected, "{path}");
         }
     }

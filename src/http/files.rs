@@ -11,12 +11,11 @@ mod send;
 mod tests;
 mod upload;
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::http::error::storage::{missing, unknown_mount};
+use crate::http::layer::access_log::Entry;
 use crate::http::range;
 use crate::http::{Answer, Context, Error, Request};
 use crate::memfs::Memfs;
@@ -28,8 +27,9 @@ const DATA: HeaderValue = HeaderValue::from_static("application/data");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
 /// As `serve` for what waits for nothing: reading from memory.
-pub(crate) fn at_once(ctx: &Context, method: &Method, headers: &HeaderMap, mount: &str, path: &str) -> Option<Answer> {
-    in_memory(&ctx.storage, &ctx.mime, mount, &Asked { method, headers, path })
+pub(crate) fn at_once(ctx: &Context, entry: &Entry, headers: &HeaderMap, mount: &str, path: &str) -> Option<Answer> {
+    let asked = Asked { now: entry.started, method: &entry.method, headers, path };
+    in_memory(&ctx.storage, &ctx.mime, mount, &asked)
 }
 
 /// Serves `path` (decoded, beginning with `/`, not yet cleaned) of the file system `mount` (`disk`, `mem`).
@@ -89,8 +89,7 @@ fn reads(method: &Method) -> bool {
 }
 
 fn memory(mem: &Memfs, asked: &Asked<'_>, content_type: HeaderValue) -> Answer {
-    let now = Instant::now();
-    let reader = mem.open(now, asked.path).ok_or_else(|| missing(asked.path))?;
+    let reader = mem.open(asked.now, asked.path).ok_or_else(|| missing(asked.path))?;
     let meta = reader.meta();
     // The same text for everyone who reads this version.
     let date = || range::last_modified(meta.modified).map_or_else(Bytes::new, Bytes::from_owner);
@@ -98,5 +97,5 @@ fn memory(mem: &Memfs, asked: &Asked<'_>, content_type: HeaderValue) -> Answer {
     let last_modified = date.ok().filter(|date| !date.is_empty());
     let facts =
         Facts { size: meta.size, modified: meta.modified, last_modified, is_dated: !meta.ambiguous, content_type };
-    send::answer(asked, facts, |range| Box::pin(Memory::new(reader.range(range), now)))
+    send::answer(asked, facts, |range| Box::pin(Memory::new(reader.range(range), asked.now)))
 }

@@ -138,7 +138,7 @@ impl Memfs {
     /// Opens the current version of `name`; it stays readable when it is replaced or removed meanwhile, unless the
     /// bound closes the reader as the slowest.
     pub fn open(&self, now: Instant, name: &str) -> Option<Reader> {
-        let (id, meta) = self.0.borrow_mut().open(now, &path::clean(name))?;
+        let (id, meta) = self.0.borrow_mut().open(now, &path::cleaned(name))?;
         Some(Reader::new(self.clone(), id, meta))
     }
 

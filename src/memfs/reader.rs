@@ -15,13 +15,13 @@ pub struct Closed;
 /// One open version. Dropping it gives the version up.
 pub struct Reader {
     fs: Memfs,
-    id: u64,
+    id: usize,
     meta: Meta,
     rest: Range<u64>,
 }
 
 impl Reader {
-    pub(super) fn new(fs: Memfs, id: u64, meta: Meta) -> Self {
+    pub(super) fn new(fs: Memfs, id: usize, meta: Meta) -> Self {
         let rest = 0..meta.size;
         Self { fs, id, meta, rest }
     }
@@ -64,6 +64,6 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.fs.0.borrow_mut().close(self.id);
+        self.fs.0.borrow_mut().drop_reader(self.id);
     }
 }

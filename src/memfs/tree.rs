@@ -3,7 +3,6 @@
 //! Room is made in this order: the reader of a dead version that has not moved for the longest time is closed; then,
 //! if the policy is to evict, the oldest file goes that is not being replaced. Every change of the accounts is here.
 
-use std::cell::Cell;
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -18,14 +17,16 @@ use super::quota::{Bound, Policy, Usage};
 use super::{CHANGES, Change, ChangeKind, Entry, Error, FILES, Meta};
 use crate::base::clock::{Now, unix_seconds};
 
-/// The bytes of one version, in pieces of `CHUNK` but the last.
+/// The bytes of one version, in pieces of `CHUNK` but the last. Each reader holds it once.
 pub(super) type Content = Rc<Vec<Bytes>>;
 
 pub(super) struct Tree {
     files: BTreeMap<Arc<str>, File>,
     /// Oldest first; the version breaks ties and gives the order of commits.
     by_age: BTreeSet<(Instant, u64, Arc<str>)>,
-    readers: BTreeMap<u64, Open>,
+    /// By the id of the reader, `None` where one has been dropped; as many as there were at once.
+    readers: Vec<Option<Open>>,
+    vacant: Vec<usize>,
     /// Versions that only readers hold: bytes, number of readers.
     held: BTreeMap<u64, (u64, usize)>,
     usage: Usage,
@@ -40,7 +41,6 @@ pub(super) struct Tree {
 struct File {
     meta: Meta,
     content: Content,
-    readers: Cell<usize>,
     /// The upload in flight that gets the credit for this file, and how much it has written.
     replacement: Option<(u64, u64)>,
 }
@@ -53,9 +53,9 @@ impl File {
 
 /// One reader.
 struct Open {
-    path: Arc<str>,
     version: u64,
-    content: Content,
+    /// `None` once it has been closed as the slowest.
+    content: Option<Content>,
     /// When it last took a chunk.
     progress: Instant,
 }
@@ -65,7 +65,8 @@ impl Tree {
         Self {
             files: BTreeMap::new(),
             by_age: BTreeSet::new(),
-            readers: BTreeMap::new(),
+            readers: Vec::new(),
+            vacant: Vec::new(),
             held: BTreeMap::new(),
             usage: Usage { bound: bound.bytes, ..Usage::default() },
             policy: bound.policy,
@@ -84,7 +85,7 @@ impl Tree {
     }
 
     pub(super) fn usage(&self) -> Usage {
-        Usage { files: self.files.len(), readers: self.readers.len(), ..self.usage }
+        Usage { files: self.files.len(), readers: self.readers.len() - self.vacant.len(), ..self.usage }
     }
 
     pub(super) fn changes(&self) -> broadcast::Receiver<Change> {
@@ -111,32 +112,45 @@ impl Tree {
 
     // Readers.
 
-    pub(super) fn open(&mut self, now: Instant, path: &str) -> Option<(u64, Meta)> {
-        let id = self.new_id();
-        let (path, file) = self.files.get_key_value(path)?;
-        file.readers.set(file.readers.get() + 1);
-        let (version, content) = (file.meta.version, file.content.clone());
-        self.readers.insert(id, Open { path: path.clone(), version, content, progress: now });
+    pub(super) fn open(&mut self, now: Instant, path: &str) -> Option<(usize, Meta)> {
+        let file = self.files.get(path)?;
+        let open = Open { version: file.meta.version, content: Some(file.content.clone()), progress: now };
+        let id = match self.vacant.pop() {
+            Some(id) => id,
+            None => {
+                self.readers.push(None);
+                self.readers.len() - 1
+            }
+        };
+        self.readers[id] = Some(open);
         Some((id, file.meta.clone()))
     }
 
     /// The piece `index` of what `reader` reads; `None` if the reader has been closed.
-    pub(super) fn chunk(&mut self, now: Instant, reader: u64, index: usize) -> Option<Bytes> {
-        let open = self.readers.get_mut(&reader)?;
+    pub(super) fn chunk(&mut self, now: Instant, reader: usize, index: usize) -> Option<Bytes> {
+        let open = self.readers.get_mut(reader)?.as_mut()?;
         open.progress = now;
-        open.content.get(index).cloned()
+        open.content.as_ref()?.get(index).cloned()
     }
 
-    pub(super) fn close(&mut self, reader: u64) {
-        let Some(open) = self.readers.remove(&reader) else { return };
+    pub(super) fn drop_reader(&mut self, reader: usize) {
+        self.close(reader);
+        self.readers[reader] = None;
+        self.vacant.push(reader);
+    }
+
+    /// Takes the content from a reader.
+    fn close(&mut self, reader: usize) {
+        let Some(open) = self.readers.get_mut(reader).and_then(Option::as_mut) else { return };
+        if open.content.take().is_none() {
+            return;
+        }
         if let Some((bytes, readers)) = self.held.get_mut(&open.version) {
             *readers -= 1;
             if *readers == 0 {
                 self.usage.held -= *bytes;
                 self.held.remove(&open.version);
             }
-        } else if let Some(file) = self.files.get(&open.path) {
-            file.readers.set(file.readers.get() - 1);
         }
     }
 
@@ -190,7 +204,7 @@ impl Tree {
         let meta =
             Meta { size: written, version, inserted: now.mono, modified: now.wall, ambiguous, date: Rc::default() };
         self.by_age.insert((now.mono, version, path.clone()));
-        self.files.insert(path.clone(), File { meta, content, readers: Cell::new(0), replacement: None });
+        self.files.insert(path.clone(), File { meta, content, replacement: None });
         if let Some((other, total)) = replacement {
             self.set_credit(other, &path, total);
         }
@@ -238,8 +252,9 @@ impl Tree {
     /// Closes the reader of a dead version that has not moved for the longest time.
     fn close_slowest(&mut self) -> bool {
         let is_dead = |open: &Open| self.held.get(&open.version).is_some_and(|&(bytes, _)| bytes > 0);
-        let dead = self.readers.iter().filter(|(_, open)| is_dead(open));
-        let Some((&slowest, _)) = dead.min_by_key(|(_, open)| open.progress) else { return false };
+        let open = self.readers.iter().enumerate().filter_map(|(id, open)| Some((id, open.as_ref()?)));
+        let dead = open.filter(|(_, open)| open.content.is_some() && is_dead(open));
+        let Some((slowest, _)) = dead.min_by_key(|(_, open)| open.progress) else { return false };
         self.close(slowest);
         true
     }
@@ -259,7 +274,7 @@ impl Tree {
         self.usage.stored -= file.meta.size;
         self.by_age.remove(&(file.meta.inserted, file.meta.version, path));
         self.taken_second = self.taken_second.max(Some(unix_seconds(file.meta.modified)));
-        let readers = file.readers.get();
+        let readers = Rc::strong_count(&file.content) - 1;
         if readers > 0 {
             self.usage.held += file.meta.size;
             self.held.insert(file.meta.version, (file.meta.size, readers));

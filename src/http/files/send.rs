@@ -26,6 +26,7 @@ use crate::storage::DiskReader;
 
 /// What a client asked of a file.
 pub(super) struct Asked<'a> {
+    pub(super) now: Instant,
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
     /// Decoded, as asked.
@@ -34,7 +35,7 @@ pub(super) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     pub(super) fn new(req: &'a Request, path: &'a str) -> Self {
-        Self { method: &req.method, headers: &req.headers, path }
+        Self { now: Instant::now(), method: &req.method, headers: &req.headers, path }
     }
 
     pub(super) fn is_head(&self) -> bool {
@@ -107,7 +108,9 @@ pub(super) fn answer(asked: &Asked<'_>, facts: Facts, body: impl FnOnce(Range<u6
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, facts.content_type);
-    headers.extend(last_modified);
+    if let Some((name, date)) = last_modified {
+        headers.insert(name, date);
+    }
     if status == StatusCode::PARTIAL_CONTENT {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }

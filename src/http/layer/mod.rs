@@ -44,17 +44,24 @@ pub(crate) fn finish(
     if asked.method != Method::OPTIONS {
         cors.apply(asked.path, asked.origin, headers);
     }
-    headers.insert(header::VARY, HeaderValue::from_static(vary(compressible, preflight)));
+    headers.insert(header::VARY, vary(compressible, preflight));
     response
 }
 
 /// The request headers that an answer depends on.
-fn vary(compressible: bool, preflight: bool) -> &'static str {
+fn vary(compressible: bool, preflight: bool) -> HeaderValue {
+    const PLAIN: HeaderValue = HeaderValue::from_static("Origin");
+    const COMPRESSIBLE: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
+    const PREFLIGHT: HeaderValue =
+        HeaderValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
+    const BOTH: HeaderValue = HeaderValue::from_static(
+        "Accept-Encoding, Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+    );
     match (compressible, preflight) {
-        (false, false) => "Origin",
-        (true, false) => "Accept-Encoding, Origin",
-        (false, true) => "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
-        (true, true) => "Accept-Encoding, Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+        (false, false) => PLAIN,
+        (true, false) => COMPRESSIBLE,
+        (false, true) => PREFLIGHT,
+        (true, true) => BOTH,
     }
 }
 

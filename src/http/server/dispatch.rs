@@ -19,7 +19,7 @@ use crate::http::{Context, Error, Request, api, files, response, tree};
 pub(super) fn at_once(ctx: &Context, found: &Found, entry: &Entry, headers: &HeaderMap) -> Option<Answer> {
     // What is open to everyone and only read needs no further look at who asks.
     let (Route::Files { mount, path }, Guard::Open) = (&found.route, found.guard) else { return None };
-    let read = || files::at_once(ctx, &entry.method, headers, mount, path);
+    let read = || files::at_once(ctx, entry, headers, mount, path);
     panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|cause| Some(Err(failed(&entry.uri, &*cause))))
 }
 
