@@ -286,7 +286,7 @@ fn look_for_ffmpeg(skills: &skills::Handle) {
     let skills = skills.clone();
     tokio::task::spawn_local(async move {
         skills.version().await;
-        sys::memory::trim();
+        sys::memory::settle();
     });
 }
 

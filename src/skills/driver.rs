@@ -212,7 +212,7 @@ impl Driver {
         if lists && (changed || fresh || self.known.borrow().skills.is_none()) {
             let skills = Rc::new(self.read_lists(stamp.as_ref()).await);
             self.known.send_modify(|known| known.skills = Some(skills));
-            memory::trim();
+            memory::settle();
         }
     }
 
@@ -248,17 +248,17 @@ impl Driver {
         let build = self.known.borrow().build.clone().unwrap_or_default();
         let mut skills = Skills {
             build: Build::clone(&build),
-            filters: parse::filters(&filters),
-            hwaccels: parse::hwaccels(&hwaccels),
-            audio_codecs: codecs.audio,
-            video_codecs: codecs.video,
-            subtitle_codecs: codecs.subtitle,
-            input_devices: parse::devices(devices.demuxers),
-            output_devices: parse::devices(devices.muxers),
-            demuxers: formats.demuxers,
-            muxers: formats.muxers,
-            input_protocols: protocols.input,
-            output_protocols: protocols.output,
+            filters: parse::filters(&filters).into(),
+            hwaccels: parse::hwaccels(&hwaccels).into(),
+            audio_codecs: codecs.audio.into(),
+            video_codecs: codecs.video.into(),
+            subtitle_codecs: codecs.subtitle.into(),
+            input_devices: parse::devices(devices.demuxers).into(),
+            output_devices: parse::devices(devices.muxers).into(),
+            demuxers: formats.demuxers.into(),
+            muxers: formats.muxers.into(),
+            input_protocols: protocols.input.into(),
+            output_protocols: protocols.output.into(),
         };
         self.blocking.run(Lane::General, Hardware::read).await.plug_in(&mut skills);
         skills
@@ -338,14 +338,14 @@ impl Hardware {
     /// Lists the devices below the formats that read or show them.
     fn plug_in(&self, skills: &mut Skills) {
         for format in &mut skills.input_devices {
-            format.devices = match format.id.as_str() {
+            format.devices = match &*format.id {
                 "alsa" => devices::alsa(&self.cards, &self.sound),
                 "video4linux2" | "v4l2" => devices::video4linux(&self.video),
                 "fbdev" => devices::frame_buffers(&self.buffers),
                 _ => Vec::new(),
             };
         }
-        for format in skills.output_devices.iter_mut().filter(|format| format.id == "fbdev") {
+        for format in skills.output_devices.iter_mut().filter(|format| &*format.id == "fbdev") {
             format.devices = devices::frame_buffers(&self.buffers);
         }
     }

@@ -12,21 +12,22 @@ mod version;
 pub use driver::{Handle, spawn};
 pub use version::Version;
 
-/// Everything that the lists of one FFmpeg say (`contract/http-api.md` §7.2).
+/// Everything that the lists of one FFmpeg say (`contract/http-api.md` §7.2). Thousands of texts that stay: none has room
+/// to grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skills {
     pub build: Build,
-    pub filters: Vec<Named>,
-    pub hwaccels: Vec<Named>,
-    pub audio_codecs: Vec<Codec>,
-    pub video_codecs: Vec<Codec>,
-    pub subtitle_codecs: Vec<Codec>,
-    pub input_devices: Vec<DeviceFormat>,
-    pub output_devices: Vec<DeviceFormat>,
-    pub demuxers: Vec<Named>,
-    pub muxers: Vec<Named>,
-    pub input_protocols: Vec<Named>,
-    pub output_protocols: Vec<Named>,
+    pub filters: Box<[Named]>,
+    pub hwaccels: Box<[Named]>,
+    pub audio_codecs: Box<[Codec]>,
+    pub video_codecs: Box<[Codec]>,
+    pub subtitle_codecs: Box<[Codec]>,
+    pub input_devices: Box<[DeviceFormat]>,
+    pub output_devices: Box<[DeviceFormat]>,
+    pub demuxers: Box<[Named]>,
+    pub muxers: Box<[Named]>,
+    pub input_protocols: Box<[Named]>,
+    pub output_protocols: Box<[Named]>,
 }
 
 /// What `-version` says.
@@ -50,24 +51,24 @@ pub struct Library {
 /// Something with an id and a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    pub id: String,
-    pub name: String,
+    pub id: Box<str>,
+    pub name: Box<str>,
 }
 
 /// A codec; the lists name its implementations and are empty when there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Codec {
-    pub id: String,
-    pub name: String,
-    pub encoders: Vec<String>,
-    pub decoders: Vec<String>,
+    pub id: Box<str>,
+    pub name: Box<str>,
+    pub encoders: Box<[Box<str>]>,
+    pub decoders: Box<[Box<str>]>,
 }
 
 /// A format that stands for hardware, with what is plugged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceFormat {
-    pub id: String,
-    pub name: String,
+    pub id: Box<str>,
+    pub name: Box<str>,
     pub devices: Vec<Device>,
 }
 

@@ -91,14 +91,14 @@ pub(super) fn codecs(text: &str) -> Codecs {
             _ => continue,
         };
         let implementations = |supported: bool, kind: &str| match listed(description, kind) {
-            Some(names) if supported => names.split_whitespace().map(str::to_owned).collect(),
-            None if supported => vec![id.to_owned()],
-            _ => Vec::new(),
+            Some(names) if supported => names.split_whitespace().map(Into::into).collect(),
+            None if supported => [id.into()].into(),
+            _ => Box::default(),
         };
         let end = ["(decoders:", "(encoders:"].iter().filter_map(|start| description.find(start)).min();
         list.push(Codec {
-            id: id.to_owned(),
-            name: description[..end.unwrap_or(description.len())].trim().to_owned(),
+            id: id.into(),
+            name: description[..end.unwrap_or(description.len())].trim().into(),
             decoders: implementations(flags[0] == b'D', "(decoders:"),
             encoders: implementations(flags[1] == b'E', "(encoders:"),
         });
@@ -185,7 +185,7 @@ fn word(line: &str) -> Option<(&str, &str)> {
 }
 
 fn named(id: &str, name: &str) -> Named {
-    Named { id: id.to_owned(), name: name.trim().to_owned() }
+    Named { id: id.into(), name: name.trim().into() }
 }
 
 #[cfg(test)]
@@ -229,7 +229,7 @@ mod tests {
     }
 
     fn pairs(list: &[Named]) -> Vec<(&str, &str)> {
-        list.iter().map(|n| (n.id.as_str(), n.name.as_str())).collect()
+        list.iter().map(|n| (&*n.id, &*n.name)).collect()
     }
 
     #[test]
@@ -298,10 +298,10 @@ mod tests {
             protocols.input.len() + protocols.output.len(),
         ];
         assert_eq!(found, counts);
-        let h264 = codecs.video.iter().find(|c| c.id == "h264").unwrap();
-        assert!(h264.encoders.iter().any(|e| e == "libx264") && h264.decoders.iter().any(|d| d == "h264"));
-        assert_eq!(h264.name, "H.264 / AVC / MPEG-4 AVC / MPEG-4 part 10");
-        let has = |list: &[Named], id: &str| list.iter().any(|n| n.id == id);
+        let h264 = codecs.video.iter().find(|c| &*c.id == "h264").unwrap();
+        assert!(h264.encoders.iter().any(|e| &**e == "libx264") && h264.decoders.iter().any(|d| &**d == "h264"));
+        assert_eq!(&*h264.name, "H.264 / AVC / MPEG-4 AVC / MPEG-4 part 10");
+        let has = |list: &[Named], id: &str| list.iter().any(|n| &*n.id == id);
         assert!(has(&formats.muxers, "hls") && has(&formats.demuxers, "lavfi") && has(&devices.demuxers, "alsa"));
         assert!(has(&protocols.input, "http") && has(&protocols.output, "file") && has(&filters, "scale"));
         assert!(has(&hwaccels(list("hwaccels")), "vaapi"));

@@ -28,13 +28,32 @@ pub fn share_heap() {
     }
 }
 
-/// Gives free pages of the heap back to the system; for the end of work that needed much at once and comes seldom.
-pub fn trim() {
+/// Gives back what seldom work (the start, reading FFmpeg's lists) leaves behind: free pages of the heap, and code that
+/// is not needed again. The kernel maps each page of code with fifteen neighbours; what is still needed is mapped anew
+/// from the page cache at its next use.
+pub fn settle() {
     #[cfg(target_env = "gnu")]
     // SAFETY: a plain call; the allocator locks itself.
     unsafe {
         libc::malloc_trim(0);
     }
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for range in maps.lines().filter_map(code) {
+        // SAFETY: unchanged pages of a file; dropped ones read the same again.
+        unsafe {
+            libc::madvise(std::ptr::with_exposed_provenance_mut(range.start), range.len(), libc::MADV_DONTNEED);
+        }
+    }
+}
+
+/// The addresses of a line of `/proc/self/maps` (proc_pid_maps(5)) if they are executable, read-only and a file's.
+fn code(line: &str) -> Option<std::ops::Range<usize>> {
+    let mut fields = line.split_ascii_whitespace();
+    let (addresses, permissions) = (fields.next()?, fields.next()?);
+    let inode = fields.nth(2)?;
+    let (start, end) = addresses.split_once('-')?;
+    let number = |text| usize::from_str_radix(text, 16).ok();
+    (permissions == "r-xp" && inode != "0").then_some(number(start)?..number(end)?)
 }
 
 /// `MemTotal` of `/proc/meminfo`.
@@ -47,6 +66,19 @@ fn total(meminfo: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_maps() {
+        let line = |permissions, inode| {
+            format!("55d0c0a00000-55d0c0b1f000 {permissions} 00011000 fe:01 {inode}   /usr/bin/rill")
+        };
+        assert_eq!(code(&line("r-xp", "1234")), Some(0x55d0_c0a0_0000..0x55d0_c0b1_f000));
+        assert_eq!(code(&line("r--p", "1234")), None);
+        assert_eq!(code(&line("rwxp", "1234")), None);
+        assert_eq!(code(&line("r-xp", "0")), None);
+        assert_eq!(code("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]"), None);
+        settle();
+    }
 
     #[test]
     fn meminfo() {

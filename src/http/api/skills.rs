@@ -139,15 +139,15 @@ impl Wire for Library {
 struct CodecOut<'a> {
     id: &'a str,
     name: &'a str,
-    encoders: Option<&'a [String]>,
-    decoders: Option<&'a [String]>,
+    encoders: Option<&'a [Box<str>]>,
+    decoders: Option<&'a [Box<str>]>,
 }
 
 impl Wire for Codec {
     type Form<'a> = CodecOut<'a>;
 
     fn form(&self) -> CodecOut<'_> {
-        let some = |list: &'_ [String]| !list.is_empty();
+        let some = |list: &'_ [Box<str>]| !list.is_empty();
         CodecOut {
             id: &self.id,
             name: &self.name,
@@ -196,10 +196,10 @@ mod tests {
 
     #[test]
     fn empty_lists_are_arrays_but_a_codec_without_encoders_has_null() {
-        let codec = Codec { id: "c".into(), name: "C".into(), encoders: vec![], decoders: vec!["d".into()] };
+        let codec = Codec { id: "c".into(), name: "C".into(), encoders: [].into(), decoders: ["d".into()].into() };
         let device = Device { id: "hw:0,0".into(), name: "N".into(), extra: "E".into(), media: "audio" };
         let alsa = DeviceFormat { id: "alsa".into(), name: "ALSA".into(), devices: vec![device] };
-        let skills = Skills { audio_codecs: vec![codec], input_devices: vec![alsa], ..Skills::default() };
+        let skills = Skills { audio_codecs: [codec].into(), input_devices: [alsa].into(), ..Skills::default() };
         let value = serde_json::to_value(Out::from(&skills)).unwrap();
         assert_eq!(value["ffmpeg"], json!({"version": "", "compiler": "", "configuration": "", "libraries": []}));
         assert_eq!(

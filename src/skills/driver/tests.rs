@@ -57,7 +57,7 @@ fn lists_are_read_when_asked_for_and_kept_while_the_binary_stays() {
         assert_eq!(handle.version().await.map(|v| v.to_string()).as_deref(), Some("7.1.0"));
         assert_eq!((fake.runs(), handle.known_version().map(|v| v.major)), (1, Some(7)));
         let skills = handle.skills().await;
-        assert_eq!((skills.input_protocols[0].id.as_str(), skills.output_protocols[0].id.as_str()), ("http", "file"));
+        assert_eq!((&*skills.input_protocols[0].id, &*skills.output_protocols[0].id), ("http", "file"));
         assert_eq!(fake.runs(), 7);
         assert!(Rc::ptr_eq(&skills, &handle.skills().await));
         assert!(handle.latest().is_some_and(|latest| Rc::ptr_eq(&latest, &skills)));
@@ -121,7 +121,7 @@ fn what_is_plugged_in_stands_below_its_formats() {
         buffers: vec![FrameBuffer { node: "fb0".to_owned(), ..FrameBuffer::default() }],
     };
     let formats = |ids: &[&str]| {
-        parse::devices(ids.iter().map(|&id| super::super::Named { id: id.to_owned(), name: String::new() }).collect())
+        parse::devices(ids.iter().map(|&id| super::super::Named { id: id.into(), name: "".into() }).collect()).into()
     };
     let mut skills = Skills {
         input_devices: formats(&["alsa", "video4linux2", "fbdev", "lavfi"]),
