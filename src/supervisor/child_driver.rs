@@ -1,18 +1,21 @@
 //! One child's task: reads its pipes in bounded pieces, waits for its end, tells the event loop in order.
 //!
 //! pipes → `Said::Stderr`, `Said::Extra` → loop; the end comes last, after what the child still said. A full loop makes
-//! the task wait, and with it the child. A chatty child gets `BURST` bytes per `BURST_PAUSE`, not the thread.
+//! the task wait, and with it the child. A chatty child gets `BURST` bytes per `BURST_PAUSE`, not the thread; one that
+//! makes progress and says little is heard every `HEARING`.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::table::Key;
 use crate::ffmpeg::args;
@@ -29,6 +32,11 @@ const PIECE: usize = 4 * 1024;
 /// Bytes a child may say before its reader pauses.
 const BURST: usize = 32 * 1024;
 const BURST_PAUSE: Duration = Duration::from_millis(10);
+/// How far apart children that make progress are heard, all at the same moments: many wake the daemon as seldom as one.
+const HEARING: Duration = Duration::from_millis(250);
+/// Who says more than this between two hearings is listened to for `CHATTY`: its pipe must not fill up.
+const CHATTER: usize = 16 * 1024;
+const CHATTY: Duration = Duration::from_secs(60);
 /// How long an escaped descendant may keep the pipes of an ended child open.
 const DRAIN: Duration = Duration::from_millis(500);
 /// What a child may have left in both pipes when it ends, with room to spare.
@@ -61,6 +69,8 @@ pub(super) struct Launcher {
     /// CPUs that 100 percent stand for.
     pub(super) cpus: f64,
     pub(super) said: mpsc::Sender<Said>,
+    /// When children are heard counts from here.
+    pub(super) since: Instant,
     /// Where children upload to.
     pub(super) memfs: Memfs,
 }
@@ -79,7 +89,7 @@ impl Launcher {
     pub(super) fn start(&self, key: Key, run: u64, command: &[String]) -> io::Result<Started> {
         let (child, outputs) = Child::spawn(&self.program, &args::spawn(command, self.version), &self.marker)?;
         let started = Started { group: child.group(), stat: Stat::open(child.pid()).ok() };
-        tokio::task::spawn_local(Reader { key, run, said: self.said.clone() }.pump(child, outputs));
+        tokio::task::spawn_local(Reader { key, run, said: self.said.clone(), since: self.since }.pump(child, outputs));
         Ok(started)
     }
 
@@ -94,36 +104,108 @@ struct Reader {
     key: Key,
     run: u64,
     said: mpsc::Sender<Said>,
+    /// Beginning of all hearings.
+    since: Instant,
+}
+
+/// How a child is heard next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Listen,
+    Visits,
+    Ended,
 }
 
 impl Reader {
-    async fn pump(self, mut child: Child, mut outputs: Outputs) {
+    async fn pump(self, mut child: Child, outputs: Outputs) {
+        let followed = self.follow(&child, outputs).await;
+        if let Err(error) = &followed {
+            log::error!(target: "Process", pid = child.pid(); "a child can't be heard any more; killing it: {error}");
+            child.group().kill();
+            child.exited().await;
+        }
+        let exit = reap(&mut child);
+        if let Ok(mut outputs) = followed {
+            let rest = async {
+                self.drain(&mut outputs.stderr, What::Stderr).await;
+                self.drain(&mut outputs.extra, What::Extra).await;
+            };
+            // Whoever still holds a pipe has left the group; what it says is not the child's any more.
+            let _ = timeout(DRAIN, rest).await;
+        }
+        let _ = self.tell(What::Exited(exit)).await;
+    }
+
+    /// Tells what the child says until it ends.
+    async fn follow(&self, child: &Child, mut outputs: Outputs) -> io::Result<Outputs> {
+        let mut until = Instant::now();
+        while self.listen(child, &mut outputs, until).await? == Next::Visits {
+            // The pipes leave the reactor, so that they wake nobody.
+            let [stderr, extra] = [outputs.stderr.into_nonblocking_fd()?, outputs.extra.into_nonblocking_fd()?];
+            let (stderr, extra) = (File::from(stderr), File::from(extra));
+            let next = self.visit(child, &stderr, &extra).await?;
+            let [stderr, extra] = [Receiver::from_owned_fd(stderr.into())?, Receiver::from_owned_fd(extra.into())?];
+            outputs = Outputs { stderr, extra };
+            if next == Next::Ended {
+                break;
+            }
+            until = Instant::now() + CHATTY;
+        }
+        Ok(outputs)
+    }
+
+    /// Tells at once what the child says, until it reports progress after `until`.
+    async fn listen(&self, child: &Child, outputs: &mut Outputs, until: Instant) -> io::Result<Next> {
         let (mut stderr_open, mut extra_open) = (true, true);
         let mut spent = 0;
         loop {
             let what = tokio::select! {
                 piece = piece(&mut outputs.stderr), if stderr_open => { stderr_open = piece.is_some(); piece.map(What::Stderr) }
                 piece = piece(&mut outputs.extra), if extra_open => { extra_open = piece.is_some(); piece.map(What::Extra) }
-                () = child.exited() => break,
+                () = child.exited() => return Ok(Next::Ended),
             };
             let Some(what) = what else { continue };
             spent += what.len();
-            if self.tell(what).await.is_err() {
-                return;
+            let progresses = matches!(what, What::Extra(_));
+            self.tell(what).await?;
+            if progresses && Instant::now() >= until {
+                return Ok(Next::Visits);
             }
             if spent >= BURST {
                 spent = 0;
                 sleep(BURST_PAUSE).await;
             }
         }
-        let exit = reap(&mut child);
-        let rest = async {
-            self.drain(&mut outputs.stderr, What::Stderr).await;
-            self.drain(&mut outputs.extra, What::Extra).await;
-        };
-        // Whoever still holds a pipe has left the group; what it says is not the child's any more.
-        let _ = timeout(DRAIN, rest).await;
-        let _ = self.tell(What::Exited(exit)).await;
+    }
+
+    /// Tells every `HEARING` what the child has said meanwhile, until that is much.
+    async fn visit(&self, child: &Child, stderr: &File, extra: &File) -> io::Result<Next> {
+        loop {
+            tokio::select! {
+                () = sleep_until(self.next_hearing()) => {}
+                () = child.exited() => return Ok(Next::Ended),
+            }
+            if self.hear(stderr, What::Stderr).await? + self.hear(extra, What::Extra).await? > CHATTER {
+                return Ok(Next::Listen);
+            }
+        }
+    }
+
+    /// Tells what is in the pipe, not much more than `CHATTER`; returns how many bytes.
+    async fn hear(&self, pipe: &File, wrap: fn(Vec<u8>) -> What) -> io::Result<usize> {
+        let mut heard = 0;
+        while heard <= CHATTER {
+            let Some(bytes) = at_hand(pipe) else { break };
+            heard += bytes.len();
+            self.tell(wrap(bytes)).await?;
+        }
+        Ok(heard)
+    }
+
+    /// The same moments for all children.
+    fn next_hearing(&self) -> Instant {
+        let passed = self.since.elapsed().as_millis() / HEARING.as_millis();
+        self.since + HEARING * u32::try_from(passed + 1).unwrap_or(u32::MAX)
     }
 
     async fn drain(&self, pipe: &mut (impl AsyncRead + Unpin), wrap: fn(Vec<u8>) -> What) {
@@ -136,9 +218,9 @@ impl Reader {
         }
     }
 
-    /// An error means that the loop is gone; the child goes with its task.
-    async fn tell(&self, what: What) -> Result<(), mpsc::error::SendError<Said>> {
-        self.said.send(Said { key: self.key, run: self.run, what }).await
+    async fn tell(&self, what: What) -> io::Result<()> {
+        let gone = |_| io::Error::other("the supervisor has gone");
+        self.said.send(Said { key: self.key, run: self.run, what }).await.map_err(gone)
     }
 }
 
@@ -161,6 +243,13 @@ pub(super) async fn piece(pipe: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>
         }
         _ => None,
     }
+}
+
+/// What is in the pipe, at most a piece; `None` also at its end, which the child's own end tells soon.
+fn at_hand(mut pipe: &File) -> Option<Vec<u8>> {
+    let mut bytes = [0; PIECE];
+    let length = pipe.read(&mut bytes).ok().filter(|&length| length > 0)?;
+    Some(bytes[..length].to_vec())
 }
 
 /// Takes the status of a child that has ended.

@@ -100,6 +100,7 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
         version: None,
         cpus: proc::cpu_capacity(),
         said,
+        since: tokio::time::Instant::now(),
         memfs: deps.storage.mem().clone(),
     };
     let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher };
@@ -206,7 +207,13 @@ impl Supervisor {
             Event::Request(Request::Shutdown { reply }) => self.close(now, Some(reply)),
             Event::Abandoned => self.close(now, None),
             Event::Committed(result) => self.committed(now, result),
-            Event::Said(said) => self.hear(now, said),
+            Event::Said(said) => {
+                self.hear(now, said);
+                // Children are heard together.
+                while let Ok(said) = inputs.said.try_recv() {
+                    self.hear(now, said);
+                }
+            }
             Event::Version(version) => inputs.commit = self.learned(version),
             Event::Tick => self.each(now, |runner, launcher| runner.tick(now, launcher)),
             Event::Timeout => self.each(now, |runner, launcher| runner.drive(now, Input::Timeout, launcher)),

@@ -381,6 +381,22 @@ fn a_flooding_child_does_not_starve_the_others() {
 }
 
 #[test]
+fn a_child_that_makes_progress_is_heard_to_its_last_line() {
+    fake::run(async {
+        let bench = Bench::new().await;
+        bench.add(process("a", "chatter")).await.expect("the definition holds");
+        // Quiet first, then several times more than a pipe holds.
+        bench.hears("a", "10 line 20000").await;
+        bench.hears("a", "30 line 20000").await;
+        let report = bench.view("a").report.expect("it is valid");
+        let lines: Vec<&str> = report.log.iter().map(|(_, line)| line.as_str()).collect();
+        let at = |line: &str| lines.iter().position(|seen| *seen == line);
+        assert_eq!(at("30 line 20000"), at("30 line 19999").map(|at| at + 1), "{lines:?}");
+        bench.command("a", Command::Stop).await.expect("it can be stopped");
+    });
+}
+
+#[test]
 fn a_probe_collects_lines_and_ends_with_its_caller() {
     fake::run(async {
         let bench = Bench::new().await;
