@@ -19,6 +19,7 @@ use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::base::control::{self, Control};
 use crate::base::error::chain;
+use crate::base::https_client::{Client, Times};
 use crate::cli;
 use crate::config::{self, Absent, Config};
 use crate::ffmpeg::access::InvalidExpression;
@@ -87,6 +88,8 @@ struct App {
 struct Owners {
     alarms: Alarms,
     blocking: Blocking,
+    /// Speaks to other hosts.
+    client: Client,
     config: config::Handle,
     control: control::Sender,
     log: log::Handle,
@@ -113,9 +116,10 @@ impl App {
         let listeners = server::bind(&active.address, &blocking).await?;
         let deps = supervisor::Deps { store, storage: storage.clone(), skills: skills.clone() };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
-        let keys = fetch_keys(&active, &blocking, &alarms);
+        let client = Client::new(blocking.clone(), Times::default(), 0);
+        let keys = fetch_keys(&active, &client, &alarms);
         let run = Run::new(now, sys::entropy());
-        let owners = Owners { alarms, blocking, config, control, log, storage, skills, supervisor, run, keys };
+        let owners = Owners { alarms, blocking, client, config, control, log, storage, skills, supervisor, run, keys };
         let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
         look_for_ffmpeg(&owners.skills);
         show_absent(&active, &owners.alarms, now);
@@ -197,7 +201,7 @@ impl App {
         }
         if next.api.auth != former.api.auth {
             self.owners.keys.end(&self.owners.alarms);
-            self.owners.keys = fetch_keys(next, &self.owners.blocking, &self.owners.alarms);
+            self.owners.keys = fetch_keys(next, &self.owners.client, &self.owners.alarms);
         }
         if next.db_dir != former.db_dir {
             ::log::warn!(target: COMPONENT, "db.dir takes effect at the next start");
@@ -316,11 +320,11 @@ fn concerns_processes(former: &Config, next: &Config) -> bool {
         || former.playout != next.playout
 }
 
-fn fetch_keys(config: &Config, blocking: &Blocking, alarms: &Alarms) -> Keys {
+fn fetch_keys(config: &Config, client: &Client, alarms: &Alarms) -> Keys {
     let auth = &config.api.auth;
     let tenants = if auth.enable && auth.auth0_enable { &auth.auth0_tenants[..] } else { &[] };
     let domains: BTreeSet<String> = tenants.iter().map(|tenant| tenant.domain.clone()).collect();
-    jwks_client::spawn(domains.into_iter().collect(), blocking, alarms)
+    jwks_client::spawn(domains.into_iter().collect(), client, alarms)
 }
 
 /// Configured host names and the system's.

@@ -4,25 +4,19 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
+use http::Uri;
+use http_body_util::Empty;
 use jsonwebtoken::jwk::JwkSet;
-use rustls::RootCertStore;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
 
 use crate::base::alarm::Alarms;
 use crate::base::backoff::Backoff;
-use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
+use crate::base::https_client::{self, Client};
 
 /// One attempt may take this long.
 pub const FETCH_TIME: Duration = Duration::from_secs(15);
@@ -40,18 +34,10 @@ const COMPONENT: &str = "Core";
 pub enum Error {
     #[error("{0:?} is no host name")]
     Name(String),
-    #[error("the name can't be resolved")]
-    Resolve(#[source] std::io::Error),
-    #[error("no connection")]
-    Connect(#[source] std::io::Error),
-    #[error("TLS can't be used")]
-    Tls(#[source] rustls::Error),
-    #[error("HTTP failed")]
-    Http(#[source] hyper::Error),
+    #[error(transparent)]
+    Client(#[from] https_client::Error),
     #[error("the answer has status {0}")]
     Status(http::StatusCode),
-    #[error("the answer is too large or incomplete")]
-    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the answer is no key set")]
     Json(#[from] serde_json::Error),
     #[error("no answer within {} s", FETCH_TIME.as_secs())]
@@ -91,10 +77,10 @@ impl Keys {
 }
 
 /// Fetches the keys of each domain from now on.
-pub fn spawn(domains: Vec<String>, blocking: &Blocking, alarms: &Alarms) -> Keys {
+pub fn spawn(domains: Vec<String>, client: &Client, alarms: &Alarms) -> Keys {
     let sets: Rc<RefCell<BTreeMap<String, JwkSet>>> = Rc::default();
     let follow = |domain: String| {
-        let task = follow(domain.clone(), sets.clone(), blocking.clone(), alarms.clone());
+        let task = follow(domain.clone(), sets.clone(), client.clone(), alarms.clone());
         (domain, tokio::task::spawn_local(task))
     };
     let tasks = Rc::new(Tasks(domains.into_iter().map(follow).collect()));
@@ -105,11 +91,11 @@ fn alarm_key(domain: &str) -> String {
     format!("jwks {domain}")
 }
 
-async fn follow(domain: String, sets: Rc<RefCell<BTreeMap<String, JwkSet>>>, blocking: Blocking, alarms: Alarms) {
+async fn follow(domain: String, sets: Rc<RefCell<BTreeMap<String, JwkSet>>>, client: Client, alarms: Alarms) {
     let mut backoff = Backoff::default();
     let alarm = alarm_key(&domain);
     loop {
-        let fetched = tokio::time::timeout(FETCH_TIME, fetch_from_tenant(&domain, &blocking)).await;
+        let fetched = tokio::time::timeout(FETCH_TIME, fetch(&domain, &client)).await;
         let delay = match fetched.unwrap_or(Err(Error::Time)) {
             Ok(keys) => {
                 backoff.reset();
@@ -129,72 +115,15 @@ async fn follow(domain: String, sets: Rc<RefCell<BTreeMap<String, JwkSet>>>, blo
     }
 }
 
-async fn fetch_from_tenant(domain: &str, blocking: &Blocking) -> Result<JwkSet, Error> {
-    let roots = blocking.run(Lane::General, system_roots).await;
-    fetch(domain, 443, roots, blocking).await
-}
-
-async fn fetch(domain: &str, port: u16, roots: RootCertStore, blocking: &Blocking) -> Result<JwkSet, Error> {
-    let name = ServerName::try_from(domain.to_owned()).map_err(|_| Error::Name(domain.to_owned()))?;
-    let target = domain.to_owned();
-    let addresses = blocking
-        .run(Lane::Dns, move || (target.as_str(), port).to_socket_addrs().map(Vec::from_iter))
-        .await
-        .map_err(Error::Resolve)?;
-    let stream = connect(&addresses).await.map_err(Error::Connect)?;
-    let stream =
-        TlsConnector::from(Arc::new(client_config(roots)?)).connect(name, stream).await.map_err(Error::Connect)?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Error::Http)?;
-    let connection = tokio::task::spawn_local(async move {
-        // Its error reaches the request as well.
-        let _ = connection.await;
-    });
-    let request = http::Request::get("/.well-known/jwks.json")
-        .header(http::header::HOST, domain)
-        .header(http::header::ACCEPT, "application/json")
-        .body(Empty::<Bytes>::new())
-        .expect("a resolved name is a header value");
-    let response = sender.send_request(request).await.map_err(Error::Http);
-    let result = match response {
-        Ok(response) => read(response).await,
-        Err(error) => Err(error),
-    };
-    connection.abort();
-    result
-}
-
-async fn read(response: http::Response<hyper::body::Incoming>) -> Result<JwkSet, Error> {
+async fn fetch(domain: &str, client: &Client) -> Result<JwkSet, Error> {
+    let uri = Uri::builder().scheme("https").authority(domain).path_and_query("/.well-known/jwks.json").build();
+    let uri = uri.map_err(|_| Error::Name(domain.to_owned()))?;
+    let request = http::Request::get(uri).header(http::header::ACCEPT, "application/json").body(Empty::<Bytes>::new());
+    let response = client.send(request.expect("the address has been parsed")).await?;
     if !response.status().is_success() {
         return Err(Error::Status(response.status()));
     }
-    let body = Limited::new(response.into_body(), DOCUMENT).collect().await.map_err(Error::Body)?;
-    Ok(serde_json::from_slice(&body.to_bytes())?)
-}
-
-async fn connect(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-/// Reads some hundred files.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
-}
-
-fn client_config(roots: RootCertStore) -> Result<rustls::ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().map_err(Error::Tls)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(serde_json::from_slice(&response.into_body().read(DOCUMENT).await?)?)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Leaves that everything else may use: clocks, ids, globs, back-off, bounded blocking work, control requests.
+//! Leaves that everything else may use: clocks, ids, globs, back-off, bounded blocking work, control requests,
+//! and the one client for other hosts.
 
 pub mod alarm;
 pub mod backoff;
@@ -9,8 +10,10 @@ pub mod error;
 pub mod file_driver;
 pub mod id;
 pub mod json;
+mod net;
 pub mod path;
 mod pattern;
 pub mod stamp;
 
+pub use net::https_client;
 pub use pattern::{glob, re2};
