@@ -1,6 +1,6 @@
 //! Builds the owners bottom-up, introduces them to each other, stops them in reverse.
 //!
-//! config, log → store → storage → skills → supervisor → http. A reload reads the configuration again, prepares all
+//! config, log → store → sessions → storage → skills → supervisor → http. A reload reads the configuration again, prepares all
 //! that can fail, then hands changed sections down; what did not change does not notice. Signals and API requests meet
 //! in one loop, one after the other.
 
@@ -28,6 +28,7 @@ use crate::http::files::mime::Table;
 use crate::http::server;
 use crate::http::{self, Cors, Instance, route};
 use crate::log;
+use crate::session;
 use crate::skills;
 use crate::storage;
 use crate::store;
@@ -82,6 +83,7 @@ struct App {
     /// In force; `owners.config` may be ahead of it after a failed reload.
     active: Rc<Config>,
     http: server::Handle,
+    sessions: session::Driver,
 }
 
 /// What a `http::Context` is made from.
@@ -93,6 +95,7 @@ struct Owners {
     config: config::Handle,
     control: control::Sender,
     log: log::Handle,
+    sessions: session::Registry,
     storage: storage::Handle,
     skills: skills::Handle,
     supervisor: supervisor::Handle,
@@ -110,6 +113,8 @@ impl App {
         let routes = route::Table::new(&active.router, &active.api)?;
         let section = supervisor_section(&active)?;
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
+        let sessions = session::Registry::new(now, &active.sessions);
+        let driver = session::spawn(sessions.clone(), &active.db_dir, blocking.clone(), alarms.clone()).await;
         let storage = storage::spawn(&active.storage, storage_deps(&blocking, &alarms));
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
@@ -119,11 +124,12 @@ impl App {
         let client = Client::new(blocking.clone(), Times::default(), 0);
         let keys = fetch_keys(&active, &client, &alarms);
         let run = Run::new(now, sys::entropy());
-        let owners = Owners { alarms, blocking, client, config, control, log, storage, skills, supervisor, run, keys };
+        let owners =
+            Owners { alarms, blocking, client, config, control, log, sessions, storage, skills, supervisor, run, keys };
         let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
         look_for_ffmpeg(&owners.skills);
         show_absent(&active, &owners.alarms, now);
-        Ok(Self { owners, requests, active, http })
+        Ok(Self { owners, requests, active, http, sessions: driver })
     }
 
     /// Follows requests and signals until one says stop.
@@ -154,6 +160,7 @@ impl App {
     /// Children and connections end side by side, each within its own time.
     async fn stop(&self) {
         tokio::join!(self.http.shutdown(), self.owners.supervisor.shutdown());
+        self.sessions.shutdown().await;
     }
 
     /// Puts what file and environment say now in force. On any refusal the running configuration stays.
@@ -199,6 +206,9 @@ impl App {
         if next.storage != former.storage {
             self.owners.storage.reconfigure(&next.storage);
         }
+        if next.sessions != former.sessions {
+            self.sessions.configure(&next.sessions).await;
+        }
         if next.api.auth != former.api.auth {
             self.owners.keys.end(&self.owners.alarms);
             self.owners.keys = fetch_keys(next, &self.owners.client, &self.owners.alarms);
@@ -229,6 +239,7 @@ impl Owners {
             config: self.config.clone(),
             control: self.control.clone(),
             log: self.log.clone(),
+            sessions: self.sessions.clone(),
             storage: self.storage.clone(),
             skills: self.skills.clone(),
             supervisor: self.supervisor.clone(),

@@ -15,6 +15,7 @@ pub mod auth;
 pub mod ffmpeg;
 pub mod memfs;
 pub mod process;
+pub mod session;
 // base
 pub mod base;
 pub mod config;

@@ -28,6 +28,7 @@ use crate::base::clock::Now;
 use crate::base::control;
 use crate::config;
 use crate::log;
+use crate::session;
 use crate::skills;
 use crate::storage;
 use crate::supervisor;
@@ -40,6 +41,7 @@ pub struct Context {
     pub control: control::Sender,
     pub log: log::Handle,
     pub mime: files::mime::Table,
+    pub sessions: session::Registry,
     pub storage: storage::Handle,
     pub skills: skills::Handle,
     pub supervisor: supervisor::Handle,

@@ -90,6 +90,8 @@ pub(crate) enum Route {
     ConfigPut,
     ConfigReload,
     Log,
+    Sessions,
+    SessionsActive,
     Widget {
         id: String,
     },
@@ -253,6 +255,8 @@ impl Table {
             ("PUT", ["config"]) => Route::ConfigPut,
             ("GET", ["config", "reload"]) => Route::ConfigReload,
             ("GET", ["log"]) => Route::Log,
+            ("GET", ["session"]) => Route::Sessions,
+            ("GET", ["session", "active"]) => Route::SessionsActive,
             ("GET", ["fs"]) => Route::Mounts,
             ("GET", ["fs", name]) => Route::MountList { name: param(name)? },
             (_, ["fs", name, rest @ ..]) if !rest.is_empty() => {

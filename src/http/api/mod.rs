@@ -8,5 +8,6 @@ pub(crate) mod login;
 pub(crate) mod metadata;
 pub(crate) mod playout;
 pub(crate) mod process;
+pub(crate) mod session;
 pub(crate) mod skills;
 pub(crate) mod widget;

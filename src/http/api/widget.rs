@@ -6,10 +6,11 @@ use super::process::find;
 use crate::http::response::json;
 use crate::http::{Answer, Context, Request};
 use crate::process::State;
+use crate::session::Kind;
 
 #[derive(Serialize)]
 struct Widget {
-    /// Viewers: none are counted until sessions are.
+    /// Viewers of playlists whose name begins with the reference of the process.
     current_sessions: u64,
     total_sessions: u64,
     uptime: u64,
@@ -18,5 +19,7 @@ struct Widget {
 pub(crate) async fn process(ctx: &Context, _req: Request, id: &str) -> Answer {
     let view = find(ctx, id)?;
     let running = view.state.filter(|state| state.state == State::Running);
-    json(&Widget { current_sessions: 0, total_sessions: 0, uptime: running.map_or(0, |state| state.runtime_seconds) })
+    let viewers = ctx.sessions.named(Kind::Hls.name());
+    let (current_sessions, total_sessions) = viewers.map_or((0, 0), |viewers| viewers.viewers(&view.config.reference));
+    json(&Widget { current_sessions, total_sessions, uptime: running.map_or(0, |state| state.runtime_seconds) })
 }

@@ -74,6 +74,8 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::ConfigPut => api::config::put(ctx, req).await,
         Route::ConfigReload => api::config::reload(ctx, req).await,
         Route::Log => api::log::get(ctx, req).await,
+        Route::Sessions => api::session::summary(ctx, req).await,
+        Route::SessionsActive => api::session::active(ctx, req).await,
         Route::Widget { id } => api::widget::process(ctx, req, &id).await,
         Route::Files { mount, path } => files::serve(ctx, req, mount, &path).await,
         Route::Tree { root, path } => tree::serve(ctx, req, &root, &path).await,
