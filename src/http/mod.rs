@@ -10,6 +10,7 @@ pub mod error;
 pub mod files;
 pub(crate) mod json;
 pub(crate) mod layer;
+pub mod openapi;
 pub(crate) mod range;
 pub mod request;
 pub mod response;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use http::Method;
 
+use super::api::docs::Page;
 use super::api::playout::Call;
 use crate::base::path;
 use crate::config;
@@ -95,6 +96,7 @@ pub(crate) enum Route {
     Widget {
         id: String,
     },
+    Docs(Page),
     /// A file route; `path` is decoded and begins with `/`.
     Files {
         mount: &'static str,
@@ -220,6 +222,13 @@ impl Table {
             ("GET", ["v3", "widget", "process", id]) if !id.is_empty() => {
                 let route = percent_decode(id).map_or(Route::NotFound, |id| Route::Widget { id });
                 return Found { route, guard: Guard::Open, gzip: Gzip::Never };
+            }
+            ("GET", ["openapi.json"]) => {
+                return Found { route: Route::Docs(Page::OpenApi), guard: Guard::Open, gzip: Gzip::Always };
+            }
+            ("GET", ["swagger", rest @ ..]) if !rest.is_empty() => {
+                let page = Page::named(&rest.join("/"));
+                return Found { route: Route::Docs(page), guard: Guard::Open, gzip: Gzip::Always };
             }
             _ => {}
         }

@@ -125,6 +125,12 @@ fn slashes_case_and_methods_matter() {
     }
     check("GET /api/v3/widget/process/x", Route::Widget { id: "x".to_owned() }, Guard::Open);
     check("POST /api/v3/widget/process/x", Route::NotFound, Guard::Token);
+    check("GET /api/openapi.json", Route::Docs(Page::OpenApi), Guard::Open);
+    check("GET /api/swagger/doc.json", Route::Docs(Page::Swagger), Guard::Open);
+    check("GET /api/swagger/", Route::Docs(Page::Index), Guard::Open);
+    check("GET /api/swagger/a/doc.json", Route::Docs(Page::Unknown), Guard::Open);
+    check("GET /api/swagger", Route::NotFound, Guard::Token);
+    check("HEAD /api/swagger/doc.json", Route::NotFound, Guard::Token);
 }
 
 #[test]

@@ -193,6 +193,7 @@ golden_files! {
     readonly "readonly.json"
     router "router.json"
     widget "widget.json"
+    swagger "swagger.json"
 }
 
 #[test]
