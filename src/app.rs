@@ -22,6 +22,7 @@ use crate::base::error::chain;
 use crate::base::https_client::{Client, Times};
 use crate::cli;
 use crate::config::{self, Absent, Config};
+use crate::events::{self, Events, Farewell};
 use crate::ffmpeg::access::InvalidExpression;
 use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
@@ -94,6 +95,7 @@ struct Owners {
     client: Client,
     config: config::Handle,
     control: control::Sender,
+    events: Events,
     log: log::Handle,
     sessions: session::Registry,
     storage: storage::Handle,
@@ -119,13 +121,34 @@ impl App {
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
         let listeners = server::bind(&active.address, &blocking).await?;
-        let deps = supervisor::Deps { store, storage: storage.clone(), skills: skills.clone() };
+        let events = Events::new(sys::entropy());
+        let sources = events::Sources {
+            alarms: alarms.clone(),
+            config: config.clone(),
+            log: log.clone(),
+            skills: skills.clone(),
+        };
+        events::spawn(events.clone(), sources);
+        let deps = supervisor::Deps { store, storage: storage.clone(), skills: skills.clone(), events: events.clone() };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let client = Client::new(blocking.clone(), Times::default(), 0);
         let keys = fetch_keys(&active, &client, &alarms);
         let run = Run::new(now, sys::entropy());
-        let owners =
-            Owners { alarms, blocking, client, config, control, log, sessions, storage, skills, supervisor, run, keys };
+        let owners = Owners {
+            alarms,
+            blocking,
+            client,
+            config,
+            control,
+            events,
+            log,
+            sessions,
+            storage,
+            skills,
+            supervisor,
+            run,
+            keys,
+        };
         let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
         look_for_ffmpeg(&owners.skills);
         show_absent(&active, &owners.alarms, now);
@@ -159,6 +182,7 @@ impl App {
 
     /// Children and connections end side by side, each within its own time.
     async fn stop(&self) {
+        self.owners.events.dismiss(Farewell::Shutdown);
         tokio::join!(self.http.shutdown(), self.owners.supervisor.shutdown());
         self.sessions.shutdown().await;
     }
@@ -220,6 +244,9 @@ impl App {
             self.owners.skills.configure(next.ffmpeg.binary.clone()).await;
         }
         self.http.replace(self.owners.context(next, prepared.routes, now));
+        if next.api != former.api {
+            self.owners.events.dismiss(Farewell::Reload);
+        }
         if let Some(listeners) = prepared.listeners {
             self.http.listen(listeners);
         }
@@ -238,6 +265,7 @@ impl Owners {
             blocking: self.blocking.clone(),
             config: self.config.clone(),
             control: self.control.clone(),
+            events: self.events.clone(),
             log: self.log.clone(),
             sessions: self.sessions.clone(),
             storage: self.storage.clone(),

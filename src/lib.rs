@@ -7,6 +7,7 @@ pub mod http;
 // services
 pub mod supervisor;
 // resources
+pub mod events;
 pub mod skills;
 pub mod storage;
 pub mod store;

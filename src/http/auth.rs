@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -117,6 +117,15 @@ impl Auth {
     /// Whether tokens are asked for at all.
     pub(crate) fn is_enabled(&self) -> bool {
         self.config.enable
+    }
+
+    /// How long the token of an admitted request is still good for; `None` if it needed none.
+    pub(crate) fn token_left(&self, now: Now, req: &Request) -> Option<Duration> {
+        if !self.config.enable || self.config.disable_localhost && ip::is_localhost(req.client) {
+            return None;
+        }
+        let left = |token: &str| self.issuer.left(now, token, Use::Access).ok();
+        Some(bearers(&req.headers).find_map(left).unwrap_or_default())
     }
 
     /// Whether `username` and `password` are those of the configuration.

@@ -28,6 +28,7 @@ use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::base::control;
 use crate::config;
+use crate::events::Events;
 use crate::log;
 use crate::session;
 use crate::skills;
@@ -40,6 +41,7 @@ pub struct Context {
     pub blocking: Blocking,
     pub config: config::Handle,
     pub control: control::Sender,
+    pub events: Events,
     pub log: log::Handle,
     pub mime: files::mime::Table,
     pub sessions: session::Registry,

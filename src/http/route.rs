@@ -93,6 +93,7 @@ pub(crate) enum Route {
     Log,
     Sessions,
     SessionsActive,
+    Events,
     Widget {
         id: String,
     },
@@ -232,7 +233,8 @@ impl Table {
             }
             _ => {}
         }
-        let gzip = if rest.starts_with("v3/") { Gzip::Always } else { Gzip::Never };
+        // An event must not wait in a compressor.
+        let gzip = if rest.starts_with("v3/") && rest != "v3/events" { Gzip::Always } else { Gzip::Never };
         let route = match &segments[..] {
             ["v3", rest @ ..] => self.find_v3(method, rest).unwrap_or(Route::NotFound),
             _ => Route::NotFound,
@@ -266,6 +268,7 @@ impl Table {
             ("GET", ["log"]) => Route::Log,
             ("GET", ["session"]) => Route::Sessions,
             ("GET", ["session", "active"]) => Route::SessionsActive,
+            ("GET", ["events"]) => Route::Events,
             ("GET", ["fs"]) => Route::Mounts,
             ("GET", ["fs", name]) => Route::MountList { name: param(name)? },
             (_, ["fs", name, rest @ ..]) if !rest.is_empty() => {

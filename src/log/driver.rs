@@ -40,7 +40,7 @@ impl Log for Logger {
             true => state.limiter.admit(Instant::now(), &entry),
             false => Vec::new(),
         };
-        state.ring.push(entry);
+        state.keep(entry);
         for line in &lines {
             self.output.write(line);
         }

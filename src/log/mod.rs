@@ -10,15 +10,22 @@ mod redact;
 mod ring;
 mod topic;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::log::LevelFilter;
 use serde_json::Value;
+use tokio::sync::Notify;
+
+pub use entry::Entry;
 
 use limit::Limiter;
 use redact::Redactor;
 use ring::Ring;
 use topic::Topics;
+
+/// Entries that wait for whoever taps the log; beyond it the oldest are lost and counted.
+pub const TAP_LINES: usize = 1024;
 
 /// What a reload may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +55,17 @@ struct State {
     redactor: Arc<Redactor>,
     ring: Ring,
     limiter: Limiter,
+    /// Entries since they were last taken; `None` while nobody taps.
+    tap: Option<Tapped>,
+    news: Arc<Notify>,
+}
+
+/// What was logged since the tap was last asked.
+#[derive(Debug, Default)]
+pub struct Tapped {
+    pub lines: VecDeque<Entry>,
+    /// Older entries that were not fetched in time.
+    pub lost: u64,
 }
 
 /// Makes the daemon's logger the process's logger: the journal when stderr is connected to it, else stderr.
@@ -65,7 +83,31 @@ impl Handle {
             redactor: Arc::new(Redactor::new(settings.secrets)),
             ring: Ring::new(settings.max_lines),
             limiter: Limiter::default(),
+            tap: None,
+            news: Arc::default(),
         })))
+    }
+
+    /// From now on entries are kept for `tapped`.
+    pub fn tap(&self) {
+        self.state().tap.get_or_insert_default();
+    }
+
+    /// Entries are no longer kept for `tapped`.
+    pub fn untap(&self) {
+        self.state().tap = None;
+    }
+
+    /// What was logged since the last call; waits until there is something.
+    pub async fn tapped(&self) -> Tapped {
+        let news = self.state().news.clone();
+        loop {
+            let tapped = self.state().tap.as_mut().map(std::mem::take).unwrap_or_default();
+            if !tapped.lines.is_empty() {
+                return tapped;
+            }
+            news.notified().await;
+        }
     }
 
     /// Takes new settings; entries that still fit stay in the ring.
@@ -90,5 +132,20 @@ impl Handle {
     /// A panic while the lock was held leaves a usable state: every step on it is complete in itself.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Keeps `entry` for the API.
+    fn keep(&mut self, entry: Entry) {
+        if let Some(tap) = &mut self.tap {
+            if tap.lines.len() >= TAP_LINES {
+                tap.lines.pop_front();
+                tap.lost += 1;
+            }
+            tap.lines.push_back(entry.clone());
+            self.news.notify_one();
+        }
+        self.ring.push(entry);
     }
 }

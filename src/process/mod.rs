@@ -15,6 +15,16 @@ pub enum Order {
     Stop,
 }
 
+impl Order {
+    /// As clients and the store spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// Actual state of a process (`contract/process-engine.md` §9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
@@ -25,4 +35,18 @@ pub enum State {
     Finishing,
     Failed,
     Killed,
+}
+
+impl State {
+    /// As clients spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Finishing => "finishing",
+            Self::Failed => "failed",
+            Self::Killed => "killed",
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::child_driver::{Launcher, Started, What};
 use super::table::{Entry, Key};
 use super::{ProgressView, StateView};
 use crate::base::clock::Now;
+use crate::events::{Fact, Subject, Totals};
 use crate::ffmpeg::{LineClass, LineSplitter, Parser};
 use crate::memfs::Meter;
 use crate::process::limits::{CpuMeter, LimitWatch, Usage};
@@ -27,6 +28,9 @@ pub(super) struct Runner {
     machine: Machine,
     report: Report,
     parser: Parser,
+    order: Order,
+    /// What the events say of this run's progress.
+    told: Totals,
     /// The last answer of `progress` and when it was made.
     shown: Option<(Instant, Rc<ProgressView>)>,
     lines: LineSplitter,
@@ -40,6 +44,7 @@ pub(super) struct Runner {
 /// What the next run is started with.
 struct Definition {
     id: String,
+    subject: Subject,
     command: Rc<Vec<String>>,
     input_ids: Vec<String>,
     output_ids: Vec<String>,
@@ -64,6 +69,8 @@ impl Runner {
             machine: Machine::new(now.mono, Order::Stop, policy(&entry.config)),
             report: Report::new(entry.created_at, bounds),
             parser: Parser::new(Vec::new(), Vec::new()),
+            order: entry.order,
+            told: Totals::default(),
             shown: None,
             lines: LineSplitter::default(),
             child: None,
@@ -105,7 +112,9 @@ impl Runner {
     pub(super) fn drive(&mut self, now: Now, input: Input, launcher: &Launcher) {
         let mut next = Some(input);
         while let Some(input) = next.take() {
+            let previous = self.machine.state();
             self.machine.handle_input(now.mono, input);
+            self.tell_state(now, previous, input, launcher);
             while let Some(output) = self.machine.poll_output() {
                 match output {
                     Output::Spawn => next = Some(self.start(now, launcher)),
@@ -155,6 +164,35 @@ impl Runner {
             log::debug!(target: "Process", id = self.definition.id; "above its limit: {exceeded:?}");
             self.drive(now, Input::LimitExceeded, launcher);
         }
+    }
+
+    /// Says how far the run is, if that changed and somebody listens. Called once a second.
+    pub(super) fn tell_progress(&mut self, now: Now, launcher: &Launcher) {
+        if !launcher.events.is_recording() {
+            return;
+        }
+        let Some(Usage { memory_bytes, cpu_percent }) = self.child.as_ref().map(|child| child.usage) else { return };
+        let progress = Totals::new(&self.progress(now.mono).progress, memory_bytes, cpu_percent);
+        if progress != self.told {
+            self.told = progress;
+            let subject = self.definition.subject.clone();
+            launcher.events.push(now, Fact::Progress { subject, progress });
+        }
+    }
+
+    fn tell_state(&self, now: Now, previous: State, input: Input, launcher: &Launcher) {
+        let state = self.machine.state();
+        if state == previous {
+            return;
+        }
+        let exit = if let Input::Exited { exit, .. } = input { Some(exit) } else { None };
+        let subject = self.definition.subject.clone();
+        launcher.events.push(now, Fact::State { subject, order: self.order, state, previous, exit });
+    }
+
+    /// Takes over what is wanted; the machine is told by inputs.
+    pub(super) fn set_order(&mut self, order: Order) {
+        self.order = order;
     }
 
     /// When the machine wants to be woken.
@@ -210,6 +248,7 @@ impl Runner {
     fn start(&mut self, now: Now, launcher: &Launcher) -> Input {
         let definition = &self.definition;
         self.runs += 1;
+        self.told = Totals::default();
         self.report.start_run(now.unix());
         self.shown = None;
         self.parser = Parser::new(definition.input_ids.clone(), definition.output_ids.clone());
@@ -288,6 +327,7 @@ impl Definition {
         let ids = |ios: &[crate::process::Io]| ios.iter().map(|io| io.id.clone()).collect();
         Self {
             id: entry.config.id.clone(),
+            subject: Subject::new(&entry.config.id, &entry.config.reference),
             command: Rc::new(resolved.map(|r| r.command.clone()).unwrap_or_default()),
             input_ids: resolved.map(|r| ids(&r.inputs)).unwrap_or_default(),
             output_ids: resolved.map(|r| ids(&r.outputs)).unwrap_or_default(),

@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::batch::{Applied, Batch, Effect, Rules};
+use super::batch::{Applied, Batch, Effect, Rules, news};
 use super::child_driver::{Launcher, Said, What};
 use super::driver::{CHILD_DEADLINE, Commit, Deps, Reply, Section, Shared};
 use super::probe_driver::Probes;
 use super::runner::Runner;
-use super::table::{Entry, Key, Renewed};
+use super::table::{Entry, Key, Renewed, Table};
 use super::{Change, Error, Outcome};
 use crate::base::clock::Now;
 use crate::process::State;
@@ -312,7 +312,7 @@ impl Supervisor {
     }
 
     fn carry_out(&mut self, now: Now, pending: Pending) {
-        self.shared.borrow_mut().table = pending.batch.table;
+        self.swap(now, pending.batch.table);
         for (reply, Applied { outcomes, effects }) in pending.callers {
             let keys: Vec<Key> = effects.into_iter().map(|effect| self.perform(now, effect)).collect();
             let shared = self.shared.borrow();
@@ -323,6 +323,20 @@ impl Supervisor {
             let runs = keys.iter().filter_map(ending).collect();
             self.waiters.push(now, reply, outcomes, runs);
         }
+    }
+
+    /// Puts `table` in force and says what is different.
+    fn swap(&mut self, now: Now, table: Table) {
+        let Shared { table: current, runners, .. } = &mut *self.shared.borrow_mut();
+        for fact in news::between(current, &table) {
+            self.deps.events.push(now, fact);
+        }
+        for entry in table.entries() {
+            if let Some(runner) = runners.get_mut(&entry.key) {
+                runner.set_order(entry.order);
+            }
+        }
+        *current = table;
     }
 
     fn perform(&mut self, now: Now, effect: Effect) -> Key {

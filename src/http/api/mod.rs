@@ -3,6 +3,7 @@
 pub(crate) mod about;
 pub(crate) mod config;
 pub(crate) mod docs;
+pub(crate) mod events;
 pub(crate) mod fs;
 pub(crate) mod log;
 pub(crate) mod login;

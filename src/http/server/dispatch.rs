@@ -76,6 +76,7 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::Log => api::log::get(ctx, req).await,
         Route::Sessions => api::session::summary(ctx, req).await,
         Route::SessionsActive => api::session::active(ctx, req).await,
+        Route::Events => api::events::stream(ctx, &req),
         Route::Widget { id } => api::widget::process(ctx, req, &id).await,
         Route::Docs(page) => api::docs::get(ctx, req, page).await,
         Route::Files { mount, path } => files::serve(ctx, req, mount, &path).await,
