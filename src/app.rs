@@ -22,13 +22,14 @@ use crate::base::error::chain;
 use crate::base::https_client::{Client, Times};
 use crate::cli;
 use crate::config::{self, Absent, Config};
-use crate::events::{self, Events, Farewell};
 use crate::ffmpeg::access::InvalidExpression;
 use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
 use crate::http::server;
 use crate::http::{self, Cors, Instance, route};
 use crate::log;
+use crate::metrics::Requests;
+use crate::monitor;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -95,8 +96,9 @@ struct Owners {
     client: Client,
     config: config::Handle,
     control: control::Sender,
-    events: Events,
     log: log::Handle,
+    monitor: monitor::Handle,
+    requests: Requests,
     sessions: session::Registry,
     storage: storage::Handle,
     skills: skills::Handle,
@@ -112,7 +114,7 @@ impl App {
         let (control, requests) = control::channel();
         let config = config::Handle::new(loaded, blocking.clone(), alarms.clone(), now);
         let active = config.active();
-        let routes = route::Table::new(&active.router, &active.api)?;
+        let routes = routes(&active)?;
         let section = supervisor_section(&active)?;
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
         let sessions = session::Registry::new(now, &active.sessions);
@@ -121,18 +123,21 @@ impl App {
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
         let listeners = server::bind(&active.address, &blocking).await?;
-        let events = Events::new(sys::entropy());
-        let sources = events::Sources {
-            alarms: alarms.clone(),
-            config: config.clone(),
-            log: log.clone(),
-            skills: skills.clone(),
-        };
-        events::spawn(events.clone(), sources);
-        let deps = supervisor::Deps { store, storage: storage.clone(), skills: skills.clone(), events: events.clone() };
+        let deps = supervisor::Deps { store, storage: storage.clone(), skills: skills.clone() };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let client = Client::new(blocking.clone(), Times::default(), 0);
         let keys = fetch_keys(&active, &client, &alarms);
+        let counters = Requests::default();
+        let deps = monitor::Deps {
+            alarms: alarms.clone(),
+            blocking: blocking.clone(),
+            log: log.clone(),
+            requests: counters.clone(),
+            sessions: sessions.clone(),
+            storage: storage.clone(),
+            supervisor: supervisor.clone(),
+        };
+        let monitor = monitor::spawn(now, &active.metrics, deps);
         let run = Run::new(now, sys::entropy());
         let owners = Owners {
             alarms,
@@ -140,8 +145,9 @@ impl App {
             client,
             config,
             control,
-            events,
             log,
+            monitor,
+            requests: counters,
             sessions,
             storage,
             skills,
@@ -182,7 +188,6 @@ impl App {
 
     /// Children and connections end side by side, each within its own time.
     async fn stop(&self) {
-        self.owners.events.dismiss(Farewell::Shutdown);
         tokio::join!(self.http.shutdown(), self.owners.supervisor.shutdown());
         self.sessions.shutdown().await;
     }
@@ -214,7 +219,7 @@ impl App {
 
     /// Everything of a reload that can fail.
     async fn prepare(&self, next: &Config) -> Result<Prepared, Error> {
-        let routes = route::Table::new(&next.router, &next.api)?;
+        let routes = routes(next)?;
         let section = supervisor_section(next)?;
         // The last one, since it may close listeners that stand in the way of others.
         let listeners = match next.address == self.http.address() {
@@ -230,6 +235,7 @@ impl App {
         if next.storage != former.storage {
             self.owners.storage.reconfigure(&next.storage);
         }
+        self.owners.monitor.configure(&next.metrics);
         if next.sessions != former.sessions {
             self.sessions.configure(&next.sessions).await;
         }
@@ -244,9 +250,6 @@ impl App {
             self.owners.skills.configure(next.ffmpeg.binary.clone()).await;
         }
         self.http.replace(self.owners.context(next, prepared.routes, now));
-        if next.api != former.api {
-            self.owners.events.dismiss(Farewell::Reload);
-        }
         if let Some(listeners) = prepared.listeners {
             self.http.listen(listeners);
         }
@@ -265,8 +268,9 @@ impl Owners {
             blocking: self.blocking.clone(),
             config: self.config.clone(),
             control: self.control.clone(),
-            events: self.events.clone(),
             log: self.log.clone(),
+            monitor: self.monitor.clone(),
+            requests: self.requests.clone(),
             sessions: self.sessions.clone(),
             storage: self.storage.clone(),
             skills: self.skills.clone(),
@@ -341,6 +345,11 @@ fn show_absent(config: &Config, alarms: &Alarms, now: Now) {
             None => alarms.clear(component, setting),
         }
     }
+}
+
+fn routes(config: &Config) -> Result<route::Table, Error> {
+    let table = route::Table::new(&config.router, &config.api)?;
+    Ok(table.with_prometheus(config.metrics.enable_prometheus))
 }
 
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {

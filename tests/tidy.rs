@@ -12,7 +12,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "events",
             "monitor",
             "import",
             "supervisor",
@@ -51,15 +50,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             SYS,
         ],
     ),
-    ("events", &["skills", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("import", &["store", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("outside", &[BASE, CONFIG, LOG, SYS]),
     (
         "supervisor",
-        &[
-            "events", "skills", "storage", "store", "auth", "ffmpeg", "memfs", "process", "session", BASE, CONFIG, LOG,
-            SYS,
-        ],
+        &["skills", "storage", "store", "auth", "ffmpeg", "memfs", "process", "session", BASE, CONFIG, LOG, SYS],
     ),
     ("skills", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),
     ("storage", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),

@@ -28,8 +28,9 @@ use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::base::control;
 use crate::config;
-use crate::events::Events;
 use crate::log;
+use crate::metrics::Requests;
+use crate::monitor;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -41,9 +42,11 @@ pub struct Context {
     pub blocking: Blocking,
     pub config: config::Handle,
     pub control: control::Sender,
-    pub events: Events,
     pub log: log::Handle,
     pub mime: files::mime::Table,
+    pub monitor: monitor::Handle,
+    /// What the server counts for the monitor.
+    pub requests: Requests,
     pub sessions: session::Registry,
     pub storage: storage::Handle,
     pub skills: skills::Handle,
