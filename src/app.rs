@@ -22,14 +22,13 @@ use crate::base::error::chain;
 use crate::base::https_client::{Client, Times};
 use crate::cli;
 use crate::config::{self, Absent, Config};
+use crate::events::{self, Events, Farewell};
 use crate::ffmpeg::access::InvalidExpression;
 use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
 use crate::http::server;
-use crate::http::{self, Cors, Instance, route};
+use crate::http::{self, Cors, Instance, graph, route};
 use crate::log;
-use crate::metrics::Requests;
-use crate::monitor;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -96,9 +95,9 @@ struct Owners {
     client: Client,
     config: config::Handle,
     control: control::Sender,
+    events: Events,
+    graph: graph::Handle,
     log: log::Handle,
-    monitor: monitor::Handle,
-    requests: Requests,
     sessions: session::Registry,
     storage: storage::Handle,
     skills: skills::Handle,
@@ -114,7 +113,7 @@ impl App {
         let (control, requests) = control::channel();
         let config = config::Handle::new(loaded, blocking.clone(), alarms.clone(), now);
         let active = config.active();
-        let routes = routes(&active)?;
+        let routes = route::Table::new(&active.router, &active.api)?;
         let section = supervisor_section(&active)?;
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
         let sessions = session::Registry::new(now, &active.sessions);
@@ -123,31 +122,29 @@ impl App {
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
         let listeners = server::bind(&active.address, &blocking).await?;
-        let deps = supervisor::Deps { store, storage: storage.clone(), skills: skills.clone() };
+        let events = Events::new(sys::entropy());
+        let sources = events::Sources {
+            alarms: alarms.clone(),
+            config: config.clone(),
+            log: log.clone(),
+            skills: skills.clone(),
+        };
+        events::spawn(events.clone(), sources);
+        let deps = supervisor::Deps { store, storage: storage.clone(), skills: skills.clone(), events: events.clone() };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let client = Client::new(blocking.clone(), Times::default(), 0);
         let keys = fetch_keys(&active, &client, &alarms);
-        let counters = Requests::default();
-        let deps = monitor::Deps {
-            alarms: alarms.clone(),
-            blocking: blocking.clone(),
-            log: log.clone(),
-            requests: counters.clone(),
-            sessions: sessions.clone(),
-            storage: storage.clone(),
-            supervisor: supervisor.clone(),
-        };
-        let monitor = monitor::spawn(now, &active.metrics, deps);
         let run = Run::new(now, sys::entropy());
+        let graph = graph::Handle::default();
         let owners = Owners {
             alarms,
             blocking,
             client,
             config,
             control,
+            events,
+            graph,
             log,
-            monitor,
-            requests: counters,
             sessions,
             storage,
             skills,
@@ -188,6 +185,7 @@ impl App {
 
     /// Children and connections end side by side, each within its own time.
     async fn stop(&self) {
+        self.owners.events.dismiss(Farewell::Shutdown);
         tokio::join!(self.http.shutdown(), self.owners.supervisor.shutdown());
         self.sessions.shutdown().await;
     }
@@ -219,7 +217,7 @@ impl App {
 
     /// Everything of a reload that can fail.
     async fn prepare(&self, next: &Config) -> Result<Prepared, Error> {
-        let routes = routes(next)?;
+        let routes = route::Table::new(&next.router, &next.api)?;
         let section = supervisor_section(next)?;
         // The last one, since it may close listeners that stand in the way of others.
         let listeners = match next.address == self.http.address() {
@@ -235,7 +233,6 @@ impl App {
         if next.storage != former.storage {
             self.owners.storage.reconfigure(&next.storage);
         }
-        self.owners.monitor.configure(&next.metrics);
         if next.sessions != former.sessions {
             self.sessions.configure(&next.sessions).await;
         }
@@ -250,6 +247,9 @@ impl App {
             self.owners.skills.configure(next.ffmpeg.binary.clone()).await;
         }
         self.http.replace(self.owners.context(next, prepared.routes, now));
+        if next.api != former.api {
+            self.owners.events.dismiss(Farewell::Reload);
+        }
         if let Some(listeners) = prepared.listeners {
             self.http.listen(listeners);
         }
@@ -268,9 +268,9 @@ impl Owners {
             blocking: self.blocking.clone(),
             config: self.config.clone(),
             control: self.control.clone(),
+            events: self.events.clone(),
+            graph: self.graph.clone(),
             log: self.log.clone(),
-            monitor: self.monitor.clone(),
-            requests: self.requests.clone(),
             sessions: self.sessions.clone(),
             storage: self.storage.clone(),
             skills: self.skills.clone(),
@@ -345,11 +345,6 @@ fn show_absent(config: &Config, alarms: &Alarms, now: Now) {
             None => alarms.clear(component, setting),
         }
     }
-}
-
-fn routes(config: &Config) -> Result<route::Table, Error> {
-    let table = route::Table::new(&config.router, &config.api)?;
-    Ok(table.with_prometheus(config.metrics.enable_prometheus))
 }
 
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {

@@ -5,9 +5,9 @@ pub mod cli;
 // edge
 pub mod http;
 // services
-pub mod monitor;
 pub mod supervisor;
 // resources
+pub mod events;
 pub mod skills;
 pub mod storage;
 pub mod store;
@@ -15,7 +15,6 @@ pub mod store;
 pub mod auth;
 pub mod ffmpeg;
 pub mod memfs;
-pub mod metrics;
 pub mod process;
 pub mod session;
 // base

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "events",
             "monitor",
             "import",
             "supervisor",
@@ -50,11 +51,15 @@ const ARROWS: &[(&str, &[&str])] = &[
             SYS,
         ],
     ),
+    ("events", &["skills", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("import", &["store", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("outside", &[BASE, CONFIG, LOG, SYS]),
     (
         "supervisor",
-        &["skills", "storage", "store", "auth", "ffmpeg", "memfs", "process", "session", BASE, CONFIG, LOG, SYS],
+        &[
+            "events", "skills", "storage", "store", "auth", "ffmpeg", "memfs", "process", "session", BASE, CONFIG, LOG,
+            SYS,
+        ],
     ),
     ("skills", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),
     ("storage", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),

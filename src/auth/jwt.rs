@@ -17,6 +17,8 @@ use crate::base::id;
 pub const ACCESS_LIFETIME: Duration = Duration::from_secs(600);
 /// Lifetime of refresh tokens.
 pub const REFRESH_LIFETIME: Duration = Duration::from_secs(86_400);
+/// Tokens that say they last longer are taken for lasting this long: safe to add to any time.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 /// Longest token that is looked at.
 pub const TOKEN_LEN: usize = 8 * 1024;
 
@@ -120,6 +122,20 @@ impl Issuer {
     /// # Errors
     /// Anything but a token of this instance for this `usage` that is in its time.
     pub fn verify(&self, now: Now, token: &str, usage: Use) -> Result<serde_json::Value, Error> {
+        let claims = self.decode(token, usage)?;
+        self.time_left(now, &claims)?;
+        Ok(claims.sub)
+    }
+
+    /// How long a token stays valid.
+    ///
+    /// # Errors
+    /// As `verify`.
+    pub fn left(&self, now: Now, token: &str, usage: Use) -> Result<Duration, Error> {
+        self.time_left(now, &self.decode(token, usage)?)
+    }
+
+    fn decode(&self, token: &str, usage: Use) -> Result<Received, Error> {
         if token.len() > TOKEN_LEN {
             return Err(Error::TooLong);
         }
@@ -130,22 +146,21 @@ impl Issuer {
         validation.required_spec_claims.clear();
         let key = DecodingKey::from_secret(&self.key);
         let claims = jsonwebtoken::decode::<Received>(token, &key, &validation)?.claims;
-        if claims.usefor != usage.name() {
-            return Err(Error::Purpose);
-        }
-        self.check_time(now, &claims)?;
-        Ok(claims.sub)
+        if claims.usefor == usage.name() { Ok(claims) } else { Err(Error::Purpose) }
     }
 
-    fn check_time(&self, now: Now, claims: &Received) -> Result<(), Error> {
+    fn time_left(&self, now: Now, claims: &Received) -> Result<Duration, Error> {
         let exp = claims.exp.filter(|exp| exp.is_finite()).ok_or(Error::Expiry)?;
         if let (Some(run), Some(lifetime)) = (&claims.rill, claims.exi)
             && run.run == self.run_name()
         {
             let age = self.age(now).as_secs().saturating_sub(run.at);
-            return if age < lifetime { Ok(()) } else { Err(Error::Time) };
+            let left = lifetime.checked_sub(age).filter(|left| *left > 0).ok_or(Error::Time)?;
+            return Ok(Duration::from_secs(left));
         }
-        judge_wall(now, exp, claims.nbf)
+        judge_wall(now, exp, claims.nbf)?;
+        let left = exp - wall_seconds(now);
+        Ok(Duration::try_from_secs_f64(left).unwrap_or(LONGEST).min(LONGEST))
     }
 
     fn age(&self, now: Now) -> Duration {
@@ -175,9 +190,13 @@ impl Use {
 
 /// Expiry and start of validity by the wall clock.
 pub(super) fn judge_wall(now: Now, exp: f64, nbf: Option<f64>) -> Result<(), Error> {
-    #[expect(clippy::cast_precision_loss, reason = "seconds of this era are exact in a double")]
-    let wall = now.unix() as f64;
+    let wall = wall_seconds(now);
     if wall < exp && nbf.is_none_or(|nbf| wall >= nbf) { Ok(()) } else { Err(Error::Time) }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds of this era are exact in a double")]
+fn wall_seconds(now: Now) -> f64 {
+    now.unix() as f64
 }
 
 #[cfg(test)]

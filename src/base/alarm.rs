@@ -3,8 +3,9 @@
 //! Whoever finds a lasting fault raises an alarm under a key and clears it when the fault has gone. Each alarm is
 //! logged once when raised. Passive owner.
 
-use std::cell::RefCell;
 use std::rc::Rc;
+
+use tokio::sync::watch;
 
 use super::clock::Now;
 
@@ -25,33 +26,52 @@ pub struct Alarm {
 }
 
 /// Cheap handle to the list.
-#[derive(Clone, Default)]
-pub struct Alarms(Rc<RefCell<Vec<Alarm>>>);
+#[derive(Clone)]
+pub struct Alarms(Rc<watch::Sender<Vec<Alarm>>>);
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Self(Rc::new(watch::channel(Vec::new()).0))
+    }
+}
 
 impl Alarms {
     /// Raises or rewords the alarm `key` of `component`.
     pub fn raise(&self, now: Now, component: &'static str, key: &str, text: String) {
-        let mut list = self.0.borrow_mut();
-        if let Some(standing) = list.iter_mut().find(|a| a.component == component && a.key == key) {
-            if standing.text != text {
-                log::warn!(target: component, "{text}");
-                standing.text = text;
-            }
+        let standing = |list: &[Alarm]| list.iter().position(|a| a.component == component && a.key == key);
+        let place = standing(&self.0.borrow());
+        if place.is_some_and(|place| self.0.borrow()[place].text == text) {
             return;
         }
         log::warn!(target: component, "{text}");
-        if list.len() < ALARMS {
-            list.push(Alarm { component, key: key.to_owned(), text, since: now.unix() });
-        }
+        self.0.send_if_modified(|list| {
+            match place {
+                Some(place) => list[place].text = text,
+                None if list.len() < ALARMS => {
+                    list.push(Alarm { component, key: key.to_owned(), text, since: now.unix() });
+                }
+                None => return false,
+            }
+            true
+        });
     }
 
     /// Ends the alarm `key` of `component`; unknown keys are ignored.
     pub fn clear(&self, component: &'static str, key: &str) {
-        self.0.borrow_mut().retain(|a| a.component != component || a.key != key);
+        self.0.send_if_modified(|list| {
+            let before = list.len();
+            list.retain(|a| a.component != component || a.key != key);
+            list.len() < before
+        });
     }
 
     /// The standing alarms, oldest first.
     pub fn list(&self) -> Vec<Alarm> {
         self.0.borrow().clone()
+    }
+
+    /// Shows the list whenever it changes.
+    pub fn watch(&self) -> watch::Receiver<Vec<Alarm>> {
+        self.0.subscribe()
     }
 }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::Config;
 use super::document::Document;
@@ -57,6 +57,16 @@ struct Owner {
     /// One change at a time.
     turn: Semaphore,
     state: RefCell<State>,
+    revisions: watch::Sender<Revisions>,
+}
+
+/// How often the settings have changed since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revisions {
+    /// What is stored and shown; a reload may change it, too.
+    pub stored: u64,
+    /// What is in force.
+    pub loaded: u64,
 }
 
 struct State {
@@ -74,7 +84,19 @@ impl Handle {
         }
         raise(&alarms, &reading.notes, now);
         let state = RefCell::new(State::new(reading));
-        Self(Rc::new(Owner { place, blocking, alarms, turn: Semaphore::new(1), state }))
+        Self(Rc::new(Owner {
+            place,
+            blocking,
+            alarms,
+            turn: Semaphore::new(1),
+            state,
+            revisions: watch::channel(Revisions::default()).0,
+        }))
+    }
+
+    /// Shows each change.
+    pub fn watch(&self) -> watch::Receiver<Revisions> {
+        self.0.revisions.subscribe()
     }
 
     /// The configuration in force.
@@ -113,6 +135,7 @@ impl Handle {
                 owner.alarms.clear(COMPONENT, RELOAD);
                 raise(&owner.alarms, &reading.notes, now);
                 *owner.state.borrow_mut() = State::new(reading);
+                owner.revisions.send_modify(|revisions| revisions.loaded += 1);
                 Ok(self.active())
             }
             Err(error) => {
@@ -152,6 +175,7 @@ impl Owner {
             overrides: overlay.overrides,
         };
         state.stored = stored;
+        self.revisions.send_modify(|revisions| revisions.stored += 1);
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ pub use driver::Loaded;
 pub use environment::Environment;
 pub use faults::Faults;
 pub use fields::env_name;
-pub use handle::{Handle, PutError, View};
+pub use handle::{Handle, PutError, Revisions, View};
 
 /// Everything that can be configured (`contract/config.md` §2).
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -93,10 +93,6 @@ impl Auth {
     pub(crate) fn check(&self, now: Now, found: &Found, req: &Request) -> Result<Principal, Error> {
         let principal = match found.guard {
             Guard::Open => Principal::Anonymous,
-            Guard::Address => {
-                self.check_address(req)?;
-                Principal::Anonymous
-            }
             Guard::Token => {
                 self.check_address(req)?;
                 self.check_token(now, req, Use::Access)?
@@ -110,8 +106,7 @@ impl Auth {
         };
         let is_write = found.route.is_api_write()
             || found.route == Route::SkillsReload
-            || !matches!(req.method, Method::GET | Method::HEAD | Method::OPTIONS)
-                && found.route != Route::MetricsQuery;
+            || !matches!(req.method, Method::GET | Method::HEAD | Method::OPTIONS) && found.route != Route::GraphQuery;
         let needs_guard = matches!(found.guard, Guard::Token | Guard::Mount);
         if is_write && needs_guard && !matches!(principal, Principal::User { .. }) {
             self.check_origin(req)?;
@@ -122,6 +117,15 @@ impl Auth {
     /// Whether tokens are asked for at all.
     pub(crate) fn is_enabled(&self) -> bool {
         self.config.enable
+    }
+
+    /// How long the token of an admitted request is still good for; `None` if it needed none.
+    pub(crate) fn token_left(&self, now: Now, req: &Request) -> Option<Duration> {
+        if !self.config.enable || self.config.disable_localhost && ip::is_localhost(req.client) {
+            return None;
+        }
+        let left = |token: &str| self.issuer.left(now, token, Use::Access).ok();
+        Some(bearers(&req.headers).find_map(left).unwrap_or_default())
     }
 
     /// Whether `username` and `password` are those of the configuration.

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod body;
 pub mod error;
 pub mod files;
+pub mod graph;
 pub(crate) mod json;
 pub(crate) mod layer;
 pub mod openapi;
@@ -28,9 +29,8 @@ use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::base::control;
 use crate::config;
+use crate::events::Events;
 use crate::log;
-use crate::metrics::Requests;
-use crate::monitor;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -42,11 +42,10 @@ pub struct Context {
     pub blocking: Blocking,
     pub config: config::Handle,
     pub control: control::Sender,
+    pub events: Events,
+    pub graph: graph::Handle,
     pub log: log::Handle,
     pub mime: files::mime::Table,
-    pub monitor: monitor::Handle,
-    /// What the server counts for the monitor.
-    pub requests: Requests,
     pub sessions: session::Registry,
     pub storage: storage::Handle,
     pub skills: skills::Handle,

@@ -20,6 +20,8 @@ pub(crate) enum Route {
     About,
     Login,
     Refresh,
+    GraphPage,
+    GraphQuery,
     Skills,
     SkillsReload,
     Processes,
@@ -91,12 +93,9 @@ pub(crate) enum Route {
     ConfigPut,
     ConfigReload,
     Log,
-    Metrics,
-    MetricsQuery,
-    /// `/metrics`, for Prometheus.
-    Exposition,
     Sessions,
     SessionsActive,
+    Events,
     Widget {
         id: String,
     },
@@ -123,8 +122,6 @@ pub(crate) enum Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
     Open,
-    /// IP list only.
-    Address,
     /// IP list and, if authentication is on, an access token.
     Token,
     /// As `Token`, but a missing token only makes the answer smaller.
@@ -166,7 +163,6 @@ pub struct Table {
     trees: Vec<(String, PathBuf)>,
     login: bool,
     read_only: bool,
-    prometheus: bool,
 }
 
 impl Table {
@@ -193,12 +189,6 @@ impl Table {
         Ok(table)
     }
 
-    /// With `/metrics`, if `on`.
-    #[must_use]
-    pub fn with_prometheus(self, on: bool) -> Self {
-        Self { prometheus: on, ..self }
-    }
-
     /// Finds the route of `path` (as sent, without query) and `query` (without `?`).
     pub(crate) fn find(&self, method: &Method, path: &str, query: Option<&str>) -> Found {
         if let Some(location) = self.redirect(path) {
@@ -209,9 +199,6 @@ impl Table {
         }
         if method == Method::GET && path == "/api" {
             return Found { route: Route::About, guard: Guard::About, gzip: Gzip::Never };
-        }
-        if self.prometheus && method == Method::GET && path == "/metrics" {
-            return Found { route: Route::Exposition, guard: Guard::Address, gzip: Gzip::Always };
         }
         match path.strip_prefix("/api/") {
             Some(rest) => self.find_api(method, rest),
@@ -248,9 +235,13 @@ impl Table {
             }
             _ => {}
         }
-        let gzip = if rest.starts_with("v3/") { Gzip::Always } else { Gzip::Never };
+        // An event must not wait in a compressor.
+        let compressed = rest.starts_with("v3/") && rest != "v3/events" || rest.starts_with("graph");
+        let gzip = if compressed { Gzip::Always } else { Gzip::Never };
         let route = match &segments[..] {
             ["v3", rest @ ..] => self.find_v3(method, rest).unwrap_or(Route::NotFound),
+            ["graph"] if method == Method::GET => Route::GraphPage,
+            ["graph", "query"] if method == Method::POST => Route::GraphQuery,
             _ => Route::NotFound,
         };
         let route = if self.read_only && route.is_api_write() { self.hidden(route) } else { route };
@@ -280,10 +271,9 @@ impl Table {
             ("PUT", ["config"]) => Route::ConfigPut,
             ("GET", ["config", "reload"]) => Route::ConfigReload,
             ("GET", ["log"]) => Route::Log,
-            ("GET", ["metrics"]) => Route::Metrics,
-            ("POST", ["metrics"]) => Route::MetricsQuery,
             ("GET", ["session"]) => Route::Sessions,
             ("GET", ["session", "active"]) => Route::SessionsActive,
+            ("GET", ["events"]) => Route::Events,
             ("GET", ["fs"]) => Route::Mounts,
             ("GET", ["fs", name]) => Route::MountList { name: param(name)? },
             (_, ["fs", name, rest @ ..]) if !rest.is_empty() => {

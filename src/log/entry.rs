@@ -20,12 +20,12 @@ pub(super) const FIELDS: usize = 32;
 
 /// One entry, secrets already redacted.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
-    pub(super) at: SystemTime,
-    pub(super) level: Level,
-    pub(super) component: String,
-    pub(super) message: String,
-    pub(super) fields: BTreeMap<String, Value>,
+pub struct Entry {
+    pub at: SystemTime,
+    pub level: Level,
+    pub component: String,
+    pub message: String,
+    pub fields: BTreeMap<String, Value>,
 }
 
 impl Entry {
@@ -63,7 +63,7 @@ impl Entry {
     }
 
     /// All fields beside `ts`, `level`, `component` and, unless empty, `message`.
-    pub(super) fn raw(&self) -> Value {
+    pub fn raw(&self) -> Value {
         let mut object: serde_json::Map<_, _> = self.fields.clone().into_iter().collect();
         object.insert("ts".into(), stamp(self.at.into(), Fraction::Shown).into());
         object.insert("level".into(), self.level.as_str().into());
@@ -75,7 +75,7 @@ impl Entry {
     }
 
     /// Bytes it takes in memory, roughly.
-    pub(super) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let value = |value: &Value| value.as_str().map_or(16, str::len);
         let fields: usize = self.fields.iter().map(|(key, field)| key.len() + value(field) + FIELD_OVERHEAD).sum();
         ENTRY_OVERHEAD + self.component.len() + self.message.len() + fields

@@ -3,7 +3,6 @@
 //! `log` macros → `entry` captured and redacted → ring → topics → `limit` → journal or stderr. Targets are Core's
 //! component names. The logger holds the one Mutex of the daemon, since `log::Log` must be Sync.
 
-mod counts;
 mod driver;
 mod entry;
 mod limit;
@@ -11,16 +10,22 @@ mod redact;
 mod ring;
 mod topic;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::log::LevelFilter;
 use serde_json::Value;
+use tokio::sync::Notify;
 
-use counts::Counts;
+pub use entry::Entry;
+
 use limit::Limiter;
 use redact::Redactor;
 use ring::Ring;
 use topic::Topics;
+
+/// Entries that wait for whoever taps the log; beyond it the oldest are lost and counted.
+pub const TAP_LINES: usize = 1024;
 
 /// What a reload may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +48,24 @@ impl Default for Settings {
 
 /// Cheap handle to the ring and the settings.
 #[derive(Clone)]
-pub struct Handle(Arc<Mutex<State>>, Arc<Counts>);
+pub struct Handle(Arc<Mutex<State>>);
 
 struct State {
     topics: Topics,
     redactor: Arc<Redactor>,
     ring: Ring,
     limiter: Limiter,
+    /// Entries since they were last taken; `None` while nobody taps.
+    tap: Option<Tapped>,
+    news: Arc<Notify>,
+}
+
+/// What was logged since the tap was last asked.
+#[derive(Debug, Default)]
+pub struct Tapped {
+    pub lines: VecDeque<Entry>,
+    /// Older entries that were not fetched in time.
+    pub lost: u64,
 }
 
 /// Makes the daemon's logger the process's logger: the journal when stderr is connected to it, else stderr.
@@ -62,13 +78,36 @@ pub fn init(settings: Settings) -> Handle {
 impl Handle {
     fn new(settings: Settings) -> Self {
         ::log::set_max_level(settings.level);
-        let state = State {
+        Self(Arc::new(Mutex::new(State {
             topics: Topics::new(&settings.topics),
             redactor: Arc::new(Redactor::new(settings.secrets)),
             ring: Ring::new(settings.max_lines),
             limiter: Limiter::default(),
-        };
-        Self(Arc::new(Mutex::new(state)), Arc::default())
+            tap: None,
+            news: Arc::default(),
+        })))
+    }
+
+    /// From now on entries are kept for `tapped`.
+    pub fn tap(&self) {
+        self.state().tap.get_or_insert_default();
+    }
+
+    /// Entries are no longer kept for `tapped`.
+    pub fn untap(&self) {
+        self.state().tap = None;
+    }
+
+    /// What was logged since the last call; waits until there is something.
+    pub async fn tapped(&self) -> Tapped {
+        let news = self.state().news.clone();
+        loop {
+            let tapped = self.state().tap.as_mut().map(std::mem::take).unwrap_or_default();
+            if !tapped.lines.is_empty() {
+                return tapped;
+            }
+            news.notified().await;
+        }
     }
 
     /// Takes new settings; entries that still fit stay in the ring.
@@ -78,16 +117,6 @@ impl Handle {
         state.topics = Topics::new(&settings.topics);
         state.redactor = Arc::new(Redactor::new(settings.secrets));
         state.ring.resize(settings.max_lines);
-    }
-
-    /// How many entries of each level there were: error, warn, info, debug.
-    pub fn entries(&self) -> [u64; 4] {
-        self.1.entries()
-    }
-
-    /// How many panics there were, wherever they ended.
-    pub fn panics(&self) -> u64 {
-        self.1.panics()
     }
 
     /// The ring as console lines, oldest first.
@@ -103,5 +132,20 @@ impl Handle {
     /// A panic while the lock was held leaves a usable state: every step on it is complete in itself.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Keeps `entry` for the API.
+    fn keep(&mut self, entry: Entry) {
+        if let Some(tap) = &mut self.tap {
+            if tap.lines.len() >= TAP_LINES {
+                tap.lines.pop_front();
+                tap.lost += 1;
+            }
+            tap.lines.push_back(entry.clone());
+            self.news.notify_one();
+        }
+        self.ring.push(entry);
     }
 }

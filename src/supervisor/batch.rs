@@ -3,6 +3,8 @@
 //! table copy → `Batch::apply` per caller → one commit → table swapped, effects carried out. Pure: nothing starts or
 //! stops here, and a batch that is dropped has changed nothing.
 
+pub(super) mod news;
+
 use std::rc::Rc;
 
 use serde_json::Value;

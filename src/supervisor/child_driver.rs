@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::table::Key;
+use crate::events::Events;
 use crate::ffmpeg::args;
 use crate::memfs::Memfs;
 use crate::process::machine::Exit;
@@ -73,6 +74,8 @@ pub(super) struct Launcher {
     pub(super) since: Instant,
     /// Where children upload to.
     pub(super) memfs: Memfs,
+    /// Told what becomes of children.
+    pub(super) events: Events,
 }
 
 /// The loop's hold on a child that its task owns.

@@ -27,7 +27,7 @@ use super::table::{Key, Table};
 use super::{Change, Error, Handle, Outcome};
 use crate::base::clock::Now;
 use crate::config;
-use crate::process::Transitions;
+use crate::events::Events;
 use crate::process::machine::{Input, KILL_GRACE};
 use crate::store::{self, Db};
 use crate::sys::child::find_program;
@@ -53,6 +53,8 @@ pub struct Deps {
     pub storage: storage::Handle,
     /// Asked for FFmpeg's version only.
     pub skills: skills::Handle,
+    /// Told what happens to processes.
+    pub events: Events,
 }
 
 /// The supervisor's part of the configuration.
@@ -66,8 +68,6 @@ pub(super) struct Shared {
     pub(super) table: Table,
     pub(super) runners: BTreeMap<Key, Runner>,
     pub(super) launcher: Launcher,
-    /// Changes of state of the processes that are gone.
-    pub(super) past: Transitions,
 }
 
 /// What the handle asks for.
@@ -105,8 +105,9 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
         said,
         since: tokio::time::Instant::now(),
         memfs: deps.storage.mem().clone(),
+        events: deps.events.clone(),
     };
-    let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher, past: Transitions::default() };
+    let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher };
     let shared = Rc::new(RefCell::new(shared));
     let probes = Probes::default();
     let handle = Handle { requests, shared: shared.clone(), probes: probes.clone() };
@@ -218,7 +219,10 @@ impl Supervisor {
                 }
             }
             Event::Version(version) => inputs.commit = self.learned(version),
-            Event::Tick => self.each(now, |runner, launcher| runner.tick(now, launcher)),
+            Event::Tick => self.each(now, |runner, launcher| {
+                runner.tick(now, launcher);
+                runner.tell_progress(now, launcher);
+            }),
             Event::Timeout => self.each(now, |runner, launcher| runner.drive(now, Input::Timeout, launcher)),
         }
     }

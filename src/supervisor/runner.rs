@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::child_driver::{Launcher, Started, What};
 use super::table::{Entry, Key};
-use super::{Measured, ProgressView, StateView};
+use super::{ProgressView, StateView};
 use crate::base::clock::Now;
+use crate::events::{Fact, Subject, Totals};
 use crate::ffmpeg::{LineClass, LineSplitter, Parser};
 use crate::memfs::Meter;
 use crate::process::limits::{CpuMeter, LimitWatch, Usage};
 use crate::process::machine::{Exit, Input, Machine, Output, Policy, Reason};
 use crate::process::report::{Bounds, Part};
-use crate::process::{Limits, Order, ProcessConfig, Report, ReportView, State, Transitions};
+use crate::process::{Limits, Order, ProcessConfig, Report, ReportView, State};
 
 /// Averages may be as old as this when nothing else has changed.
 pub(super) const PROGRESS_AGE: Duration = Duration::from_millis(100);
@@ -27,6 +28,9 @@ pub(super) struct Runner {
     machine: Machine,
     report: Report,
     parser: Parser,
+    order: Order,
+    /// What the events say of this run's progress.
+    told: Totals,
     /// The last answer of `progress` and when it was made.
     shown: Option<(Instant, Rc<ProgressView>)>,
     lines: LineSplitter,
@@ -40,6 +44,7 @@ pub(super) struct Runner {
 /// What the next run is started with.
 struct Definition {
     id: String,
+    subject: Subject,
     command: Rc<Vec<String>>,
     input_ids: Vec<String>,
     output_ids: Vec<String>,
@@ -64,6 +69,8 @@ impl Runner {
             machine: Machine::new(now.mono, Order::Stop, policy(&entry.config)),
             report: Report::new(entry.created_at, bounds),
             parser: Parser::new(Vec::new(), Vec::new()),
+            order: entry.order,
+            told: Totals::default(),
             shown: None,
             lines: LineSplitter::default(),
             child: None,
@@ -105,7 +112,9 @@ impl Runner {
     pub(super) fn drive(&mut self, now: Now, input: Input, launcher: &Launcher) {
         let mut next = Some(input);
         while let Some(input) = next.take() {
+            let previous = self.machine.state();
             self.machine.handle_input(now.mono, input);
+            self.tell_state(now, previous, input, launcher);
             while let Some(output) = self.machine.poll_output() {
                 match output {
                     Output::Spawn => next = Some(self.start(now, launcher)),
@@ -157,6 +166,35 @@ impl Runner {
         }
     }
 
+    /// Says how far the run is, if that changed and somebody listens. Called once a second.
+    pub(super) fn tell_progress(&mut self, now: Now, launcher: &Launcher) {
+        if !launcher.events.is_recording() {
+            return;
+        }
+        let Some(Usage { memory_bytes, cpu_percent }) = self.child.as_ref().map(|child| child.usage) else { return };
+        let progress = Totals::new(&self.progress(now.mono).progress, memory_bytes, cpu_percent);
+        if progress != self.told {
+            self.told = progress;
+            let subject = self.definition.subject.clone();
+            launcher.events.push(now, Fact::Progress { subject, progress });
+        }
+    }
+
+    fn tell_state(&self, now: Now, previous: State, input: Input, launcher: &Launcher) {
+        let state = self.machine.state();
+        if state == previous {
+            return;
+        }
+        let exit = if let Input::Exited { exit, .. } = input { Some(exit) } else { None };
+        let subject = self.definition.subject.clone();
+        launcher.events.push(now, Fact::State { subject, order: self.order, state, previous, exit });
+    }
+
+    /// Takes over what is wanted; the machine is told by inputs.
+    pub(super) fn set_order(&mut self, order: Order) {
+        self.order = order;
+    }
+
     /// When the machine wants to be woken.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.machine.next_timeout()
@@ -192,27 +230,6 @@ impl Runner {
         }
     }
 
-    /// The numbers of the process `entry`.
-    pub(super) fn measure(&mut self, now: Now, entry: &Entry) -> Measured {
-        let usage = self.child.as_ref().map(|child| child.usage).unwrap_or_default();
-        Measured {
-            config: entry.config.clone(),
-            order: entry.order,
-            state: self.machine.state(),
-            runtime_seconds: self.machine.runtime(now.mono).as_secs(),
-            progress: self.progress(now.mono),
-            memory_bytes: usage.memory_bytes,
-            cpu_percent: usage.cpu_percent,
-            limits: self.definition.limits,
-            transitions: self.machine.transitions(),
-        }
-    }
-
-    /// Changes of state so far.
-    pub(super) fn transitions(&self) -> Transitions {
-        self.machine.transitions()
-    }
-
     /// All zero when there is no child.
     fn progress(&mut self, now: Instant) -> Rc<ProgressView> {
         if self.child.is_none() {
@@ -231,6 +248,7 @@ impl Runner {
     fn start(&mut self, now: Now, launcher: &Launcher) -> Input {
         let definition = &self.definition;
         self.runs += 1;
+        self.told = Totals::default();
         self.report.start_run(now.unix());
         self.shown = None;
         self.parser = Parser::new(definition.input_ids.clone(), definition.output_ids.clone());
@@ -309,6 +327,7 @@ impl Definition {
         let ids = |ios: &[crate::process::Io]| ios.iter().map(|io| io.id.clone()).collect();
         Self {
             id: entry.config.id.clone(),
+            subject: Subject::new(&entry.config.id, &entry.config.reference),
             command: Rc::new(resolved.map(|r| r.command.clone()).unwrap_or_default()),
             input_ids: resolved.map(|r| ids(&r.inputs)).unwrap_or_default(),
             output_ids: resolved.map(|r| ids(&r.outputs)).unwrap_or_default(),

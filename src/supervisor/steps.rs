@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::batch::{Applied, Batch, Effect, Rules};
+use super::batch::{Applied, Batch, Effect, Rules, news};
 use super::child_driver::{Launcher, Said, What};
 use super::driver::{CHILD_DEADLINE, Commit, Deps, Reply, Section, Shared};
 use super::probe_driver::Probes;
 use super::runner::Runner;
-use super::table::{Entry, Key, Renewed};
+use super::table::{Entry, Key, Renewed, Table};
 use super::{Change, Error, Outcome};
 use crate::base::clock::Now;
 use crate::process::State;
@@ -277,7 +277,7 @@ impl Supervisor {
 
     /// After each event: answers callers whose children are gone, forgets deleted processes that have ended.
     pub(super) fn settle(&mut self, now: Now) {
-        let Shared { runners, table, past, .. } = &mut *self.shared.borrow_mut();
+        let Shared { runners, table, .. } = &mut *self.shared.borrow_mut();
         self.waiters.settle(now, |(key, run)| runners.get(key).is_some_and(|runner| runner.run() == Some(*run)));
         let ended = |runner: &Runner| runner.is_removed && runner.run().is_none();
         if !runners.values().any(ended) {
@@ -285,7 +285,6 @@ impl Supervisor {
         }
         let gone: Vec<Key> = runners.iter().filter(|(_, runner)| ended(runner)).map(|(key, _)| *key).collect();
         let gone: Vec<Runner> = gone.iter().filter_map(|key| runners.remove(key)).collect();
-        gone.iter().for_each(|runner| past.add(runner.transitions()));
         for id in gone.iter().map(Runner::id) {
             // The rules may be those of a later process of that name.
             if table.get(id).is_none() && !is_ending(runners, id) {
@@ -313,7 +312,7 @@ impl Supervisor {
     }
 
     fn carry_out(&mut self, now: Now, pending: Pending) {
-        self.shared.borrow_mut().table = pending.batch.table;
+        self.swap(now, pending.batch.table);
         for (reply, Applied { outcomes, effects }) in pending.callers {
             let keys: Vec<Key> = effects.into_iter().map(|effect| self.perform(now, effect)).collect();
             let shared = self.shared.borrow();
@@ -324,6 +323,20 @@ impl Supervisor {
             let runs = keys.iter().filter_map(ending).collect();
             self.waiters.push(now, reply, outcomes, runs);
         }
+    }
+
+    /// Puts `table` in force and says what is different.
+    fn swap(&mut self, now: Now, table: Table) {
+        let Shared { table: current, runners, .. } = &mut *self.shared.borrow_mut();
+        for fact in news::between(current, &table) {
+            self.deps.events.push(now, fact);
+        }
+        for entry in table.entries() {
+            if let Some(runner) = runners.get_mut(&entry.key) {
+                runner.set_order(entry.order);
+            }
+        }
+        *current = table;
     }
 
     fn perform(&mut self, now: Now, effect: Effect) -> Key {

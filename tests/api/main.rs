@@ -2,6 +2,7 @@
 //!
 //! Each test starts the real binary with a work directory and ports of its own and talks to it over loopback.
 
+mod auth;
 mod beginner;
 mod degraded;
 mod files;

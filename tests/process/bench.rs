@@ -7,6 +7,7 @@ use rill::base::alarm::Alarms;
 use rill::base::blocking::Blocking;
 use rill::base::clock::Now;
 use rill::config::{self, Config, Environment};
+use rill::events::Events;
 use rill::process::{Io, ProcessConfig, State};
 use rill::supervisor::resolve::ResolveEnv;
 use rill::supervisor::{self, Change, Command, Deps, Error, Handle, Outcome, ProcessView, Section};
@@ -64,7 +65,8 @@ impl Bench {
         let (store, db) = opened.expect("the database can be read");
         let skills = skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         ready(&skills).await;
-        let deps = Deps { store, storage: storage.clone(), skills: skills.clone() };
+        let events = Events::new([0; 6]);
+        let deps = Deps { store, storage: storage.clone(), skills: skills.clone(), events };
         let supervisor = supervisor::spawn(section(&config), config.db_dir.as_os_str(), db, deps);
         Self { dir, blocking, alarms, supervisor, skills, storage }
     }

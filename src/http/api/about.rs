@@ -12,9 +12,11 @@ use crate::base::stamp::Stamp;
 use crate::http::{Answer, Context, Request, Response, response};
 
 /// What stock clients check.
-const APP: &str = "datarhei-core";
-const VERSION: &str = "16.16.0";
+pub(crate) const APP: &str = "datarhei-core";
+pub(crate) const VERSION: &str = "16.16.0";
 const VERSION_MINIMAL: &str = "16.0.0";
+/// What has built this.
+pub(crate) const COMPILER: &str = "rustc";
 
 #[derive(Serialize)]
 struct About<'a> {
@@ -92,7 +94,7 @@ pub(crate) async fn about(ctx: &Context, _: Request, principal: &Principal) -> A
             repository_branch: "",
             build_date: "",
             arch: architecture(),
-            compiler: "rustc",
+            compiler: COMPILER,
         },
         rill: Rill {
             version: env!("CARGO_PKG_VERSION"),
@@ -111,7 +113,7 @@ fn whole_seconds(time: Now) -> Stamp {
 }
 
 /// Set by the release build.
-const COMMIT: &str = match option_env!("RILL_COMMIT") {
+pub(crate) const COMMIT: &str = match option_env!("RILL_COMMIT") {
     Some(commit) => commit,
     None => "",
 };

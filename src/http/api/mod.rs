@@ -3,11 +3,11 @@
 pub(crate) mod about;
 pub(crate) mod config;
 pub(crate) mod docs;
+pub(crate) mod events;
 pub(crate) mod fs;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod metadata;
-pub(crate) mod metrics;
 pub(crate) mod playout;
 pub(crate) mod process;
 pub(crate) mod session;

@@ -63,37 +63,74 @@ impl Call {
 
 /// Why FFmpeg's answer could not be had.
 #[derive(Debug, thiserror::Error)]
-enum Upstream {
+pub(crate) enum Upstream {
     #[error("the playout of the input can't be reached")]
     Connect(#[source] std::io::Error),
     #[error("the playout of the input does not speak HTTP")]
     Http(#[source] hyper::Error),
     #[error("the answer of the playout is too large or incomplete")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the playout answered {0}")]
+    Refused(StatusCode),
     #[error("the playout answered no status")]
     Status(#[source] serde_json::Error),
     #[error("the playout did not answer within {} s", UPSTREAM_TIME.as_secs())]
     Time,
 }
 
+/// Why a call has no answer of FFmpeg.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("{0}")]
+    NotFound(String),
+    #[error(transparent)]
+    Upstream(#[from] Upstream),
+}
+
 /// Passes `call` on to the input `input` of the process `id`.
 pub(crate) async fn call(ctx: &Context, req: Request, id: &str, input: &str, call: Call) -> Answer {
-    let view = ctx.supervisor.get(id).ok_or_else(|| refusal::no_playout("unknown process".to_owned()))?;
-    if view.state.is_none() {
-        return Err(refusal::no_playout("invalid process definition".to_owned()));
+    if call == Call::Status {
+        return match ask(ctx, id, input, call, req.body).await {
+            Ok(answer) if answer.status() == StatusCode::OK => json(&parse(&answer).map_err(|e| refuse(e.into()))?),
+            Ok(answer) => Ok(answer.map(full)),
+            Err(refused) => Err(refuse(refused)),
+        };
     }
-    let port = ctx
-        .supervisor
-        .playout_port(id, input)
-        .ok_or_else(|| refusal::no_playout(format!("no playout for input ID '{input}' and process '{id}'")))?;
-    let exchange = tokio::time::timeout(UPSTREAM_TIME, exchange(port, call, req.body));
-    let answer = exchange.await.unwrap_or(Err(Upstream::Time)).map_err(|e| Error::internal(&e))?;
-    if call == Call::Status && answer.status() == StatusCode::OK {
-        let status: Status =
-            serde_json::from_slice(answer.body()).map_err(|e| Error::internal(&Upstream::Status(e)))?;
-        return json(&status);
+    ask(ctx, id, input, call, req.body).await.map(|answer| answer.map(full)).map_err(refuse)
+}
+
+/// The status of the input `input` of the process `id`.
+pub(crate) async fn status(ctx: &Context, id: &str, input: &str) -> Result<Status, Refused> {
+    let answer = ask(ctx, id, input, Call::Status, Body::whole(Bytes::new())).await?;
+    match answer.status() {
+        StatusCode::OK => Ok(parse(&answer)?),
+        status => Err(Upstream::Refused(status).into()),
     }
-    Ok(answer.map(full))
+}
+
+fn refuse(refused: Refused) -> Error {
+    match refused {
+        Refused::NotFound(why) => refusal::no_playout(why),
+        Refused::Upstream(error) => Error::internal(&error),
+    }
+}
+
+fn parse(answer: &http::Response<Bytes>) -> Result<Status, Upstream> {
+    serde_json::from_slice(answer.body()).map_err(Upstream::Status)
+}
+
+async fn ask(ctx: &Context, id: &str, input: &str, call: Call, body: Body) -> Result<http::Response<Bytes>, Refused> {
+    let not_found = |why: String| Err(Refused::NotFound(why));
+    match ctx.supervisor.get(id) {
+        None => return not_found("unknown process".to_owned()),
+        Some(view) if view.state.is_none() => return not_found("invalid process definition".to_owned()),
+        Some(_) => {}
+    }
+    let Some(port) = ctx.supervisor.playout_port(id, input) else {
+        return not_found(format!("no playout for input ID '{input}' and process '{id}'"));
+    };
+    let exchange = tokio::time::timeout(UPSTREAM_TIME, exchange(port, call, body));
+    Ok(exchange.await.unwrap_or(Err(Upstream::Time))?)
 }
 
 async fn exchange(port: u16, call: Call, body: Body) -> Result<http::Response<Bytes>, Upstream> {
@@ -129,38 +166,38 @@ async fn exchange(port: u16, call: Call, body: Body) -> Result<http::Response<By
 /// The status object; what FFmpeg says beyond it is dropped.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Status {
-    id: String,
-    url: String,
-    stream: u64,
-    queue: u64,
-    aqueue: u64,
-    dup: u64,
-    drop: u64,
-    enc: u64,
-    looping: bool,
-    duplicating: bool,
-    gop: String,
-    debug: Value,
-    input: Side,
-    output: Side,
-    swap: Swap,
+pub(crate) struct Status {
+    pub(crate) id: String,
+    pub(crate) url: String,
+    pub(crate) stream: u64,
+    pub(crate) queue: u64,
+    pub(crate) aqueue: u64,
+    pub(crate) dup: u64,
+    pub(crate) drop: u64,
+    pub(crate) enc: u64,
+    pub(crate) looping: bool,
+    pub(crate) duplicating: bool,
+    pub(crate) gop: String,
+    pub(crate) debug: Value,
+    pub(crate) input: Side,
+    pub(crate) output: Side,
+    pub(crate) swap: Swap,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Side {
-    state: String,
-    packet: u64,
-    time: u64,
-    size_kb: u64,
+pub(crate) struct Side {
+    pub(crate) state: String,
+    pub(crate) packet: u64,
+    pub(crate) time: u64,
+    pub(crate) size_kb: u64,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Swap {
-    url: String,
-    status: String,
-    lasturl: String,
-    lasterror: String,
+pub(crate) struct Swap {
+    pub(crate) url: String,
+    pub(crate) status: String,
+    pub(crate) lasturl: String,
+    pub(crate) lasterror: String,
 }

@@ -118,13 +118,17 @@ fn slashes_case_and_methods_matter() {
         "PATCH /api/v3/process",
         "DELETE /api/v3/metadata/k",
         "GET /api/v3/rtmp",
-        "GET /api/graph",
+        "GET /api/graph/",
+        "GET /api/graph/query",
+        "POST /api/graph",
         "GET /api/nope",
     ] {
         check(request, Route::NotFound, Guard::Token);
     }
     check("GET /api/v3/widget/process/x", Route::Widget { id: "x".to_owned() }, Guard::Open);
     check("POST /api/v3/widget/process/x", Route::NotFound, Guard::Token);
+    check("GET /api/graph", Route::GraphPage, Guard::Token);
+    check("POST /api/graph/query", Route::GraphQuery, Guard::Token);
     check("GET /api/openapi.json", Route::Docs(Page::OpenApi), Guard::Open);
     check("GET /api/swagger/doc.json", Route::Docs(Page::Swagger), Guard::Open);
     check("GET /api/swagger/", Route::Docs(Page::Index), Guard::Open);

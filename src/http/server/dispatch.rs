@@ -13,7 +13,7 @@ use crate::http::layer::access_log::Entry;
 use crate::http::request::target;
 use crate::http::response::{Answer, Response};
 use crate::http::route::{Found, Guard, Route};
-use crate::http::{Context, Error, Request, api, files, response, tree};
+use crate::http::{Context, Error, Request, api, files, graph, response, tree};
 
 /// Answers what waits for nothing; `None`: `answer` has to do it.
 pub(super) fn at_once(ctx: &Context, found: &Found, entry: &Entry, headers: &HeaderMap) -> Option<Answer> {
@@ -46,6 +46,8 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::About => api::about::about(ctx, req, &principal).await,
         Route::Login => api::login::login(ctx, req).await,
         Route::Refresh => api::login::refresh(ctx, req, &principal).await,
+        Route::GraphPage => graph::page(ctx, req).await,
+        Route::GraphQuery => graph::query(ctx, req).await,
         Route::Skills => api::skills::get(ctx, req).await,
         Route::SkillsReload => api::skills::reload(ctx, req).await,
         Route::Processes => api::process::list(ctx, req).await,
@@ -74,11 +76,9 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::ConfigPut => api::config::put(ctx, req).await,
         Route::ConfigReload => api::config::reload(ctx, req).await,
         Route::Log => api::log::get(ctx, req).await,
-        Route::Metrics => api::metrics::describe(ctx, req).await,
-        Route::MetricsQuery => api::metrics::query(ctx, req).await,
-        Route::Exposition => api::metrics::exposition(ctx, req).await,
         Route::Sessions => api::session::summary(ctx, req).await,
         Route::SessionsActive => api::session::active(ctx, req).await,
+        Route::Events => api::events::stream(ctx, &req),
         Route::Widget { id } => api::widget::process(ctx, req, &id).await,
         Route::Docs(page) => api::docs::get(ctx, req, page).await,
         Route::Files { mount, path } => files::serve(ctx, req, mount, &path).await,

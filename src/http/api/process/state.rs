@@ -5,7 +5,6 @@ use serde::ser::{SerializeSeq, Serializer};
 
 use crate::ffmpeg::{AvStream, AvStreamIo, FrameRate, IoProgress, Progress};
 use crate::http::json;
-use crate::process::{Order, State as Exec};
 use crate::supervisor::{ProcessView, ProgressView, StateView};
 
 /// Bytes of a `size_kb`, bits of a `bitrate_kbit`.
@@ -77,18 +76,8 @@ impl<'a> From<&'a ProcessView> for State<'a> {
 impl<'a> State<'a> {
     fn valid(state: &'a StateView) -> Self {
         Self {
-            order: match state.order {
-                Order::Start => "start",
-                Order::Stop => "stop",
-            },
-            exec: match state.state {
-                Exec::Finished => "finished",
-                Exec::Starting => "starting",
-                Exec::Running => "running",
-                Exec::Finishing => "finishing",
-                Exec::Failed => "failed",
-                Exec::Killed => "killed",
-            },
+            order: state.order.name(),
+            exec: state.state.name(),
             runtime_seconds: state.runtime_seconds,
             reconnect_seconds: state.reconnect_seconds,
             last_logline: &state.last_logline,

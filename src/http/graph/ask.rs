@@ -1,0 +1,170 @@
+//! The channel between resolvers, which must be `Send`, and what they read, which is not.
+//!
+//! resolver → `Asker` → `Source` in the task of the request → owned values. Processes are looked at once per request:
+//! all its fields see the same moment. What the requests under way hold is counted and bounded.
+
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+
+use async_graphql::Context as Resolving;
+use tokio::sync::{mpsc, oneshot};
+
+use super::types::about::{self, About};
+use super::types::playout::RawAVstream;
+use super::types::probe::Probe;
+use super::types::process::{self, Parts, Process};
+use crate::http::Context;
+use crate::http::api::playout;
+use crate::http::error::chain;
+use crate::supervisor::{self, ProcessView};
+
+/// Questions of one request that are answered at a time; the others wait.
+pub(super) const ASKS: usize = 8;
+/// Bytes that the values of all requests under way may have, roughly; a field that goes beyond is an error.
+pub(super) const SNAPSHOTS: usize = 4 * 1024 * 1024;
+
+/// Why a field has no value; the text is its error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("unknown process")]
+    UnknownProcess,
+    #[error("unknown process or input: {0}")]
+    NoPlayout(String),
+    /// With its causes.
+    #[error("{0}")]
+    Upstream(String),
+    #[error("the answers under way are larger than {SNAPSHOTS} bytes; select less, or ask again later")]
+    TooLarge,
+    #[error("the daemon is shutting down")]
+    Stopped,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// What resolvers need.
+pub(super) enum Ask {
+    About(Reply<About>),
+    Log(Reply<Vec<String>>),
+    Processes(Parts, Reply<Vec<Process>>),
+    Process(String, Parts, Reply<Process>),
+    Probe(String, Reply<Probe>),
+    Playout { process: String, input: String, reply: Reply<RawAVstream> },
+}
+
+/// The resolvers' end.
+pub(super) struct Asker(mpsc::Sender<Ask>);
+
+pub(super) fn channel() -> (Asker, mpsc::Receiver<Ask>) {
+    let (asks, inbox) = mpsc::channel(ASKS);
+    (Asker(asks), inbox)
+}
+
+/// Asks and waits for the answer.
+pub(super) async fn ask<T>(resolving: &Resolving<'_>, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refused> {
+    let Ok(Asker(asks)) = resolving.data::<Asker>() else { return Err(Refused::Stopped) };
+    let (reply, answer) = oneshot::channel();
+    asks.send(ask(reply)).await.map_err(|_| Refused::Stopped)?;
+    answer.await.unwrap_or(Err(Refused::Stopped))
+}
+
+/// Bytes that requests under way hold.
+#[derive(Clone, Default)]
+pub(super) struct Held(Rc<Cell<usize>>);
+
+/// One request's part of it.
+pub(super) struct Share {
+    all: Held,
+    own: Cell<usize>,
+}
+
+impl Held {
+    pub(super) fn share(&self) -> Share {
+        Share { all: self.clone(), own: Cell::new(0) }
+    }
+}
+
+impl Share {
+    fn take(&self, bytes: usize) -> Result<(), Refused> {
+        let all = self.all.0.get().saturating_add(bytes);
+        if all > SNAPSHOTS {
+            return Err(Refused::TooLarge);
+        }
+        self.all.0.set(all);
+        self.own.set(self.own.get() + bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.all.0.set(self.all.0.get() - self.own.get());
+    }
+}
+
+/// Answers the questions of one request.
+pub(super) struct Source<'a> {
+    ctx: &'a Context,
+    share: Share,
+    /// In order of creation; looked at when first asked for.
+    processes: OnceCell<Vec<ProcessView>>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(ctx: &'a Context, share: Share) -> Self {
+        Self { ctx, share, processes: OnceCell::new() }
+    }
+
+    /// A reply that nobody waits for any more is dropped.
+    pub(super) async fn answer(&self, ask: Ask) {
+        match ask {
+            Ask::About(reply) => drop(reply.send(Ok(about::describe(&self.ctx.instance)))),
+            Ask::Log(reply) => drop(reply.send(self.log())),
+            Ask::Processes(parts, reply) => drop(reply.send(self.list(parts))),
+            Ask::Process(id, parts, reply) => drop(reply.send(self.process(&id, parts))),
+            Ask::Probe(id, reply) => drop(reply.send(self.probe(&id).await)),
+            Ask::Playout { process, input, reply } => drop(reply.send(self.playout(&process, &input).await)),
+        }
+    }
+
+    fn log(&self) -> Result<Vec<String>, Refused> {
+        let lines = self.ctx.log.console();
+        self.share.take(lines.iter().map(process::line_bytes).sum())?;
+        Ok(lines)
+    }
+
+    fn views(&self) -> &[ProcessView] {
+        self.processes.get_or_init(|| self.ctx.supervisor.list())
+    }
+
+    fn list(&self, parts: Parts) -> Result<Vec<Process>, Refused> {
+        self.views().iter().map(|view| self.snapshot(view, parts)).collect()
+    }
+
+    fn process(&self, id: &str, parts: Parts) -> Result<Process, Refused> {
+        let view = self.views().iter().find(|view| view.config.id == id).ok_or(Refused::UnknownProcess)?;
+        self.snapshot(view, parts)
+    }
+
+    fn snapshot(&self, view: &ProcessView, parts: Parts) -> Result<Process, Refused> {
+        self.share.take(process::bytes(view, parts))?;
+        Ok(Process::new(view, parts))
+    }
+
+    /// An unknown process is a line of the log, as with `GET …/probe`.
+    async fn probe(&self, id: &str) -> Result<Probe, Refused> {
+        match self.ctx.supervisor.probe(id).await {
+            Ok(view) => Ok(Probe::from(view)),
+            Err(supervisor::Error::UnknownProcess(id)) => Ok(Probe::failed(format!("Unknown process ID ({id})"))),
+            Err(supervisor::Error::Stopped) => Err(Refused::Stopped),
+            Err(error) => Ok(Probe::failed(error.to_string())),
+        }
+    }
+
+    async fn playout(&self, process: &str, input: &str) -> Result<RawAVstream, Refused> {
+        match playout::status(self.ctx, process, input).await {
+            Ok(status) => Ok(RawAVstream::from(status)),
+            Err(playout::Refused::NotFound(why)) => Err(Refused::NoPlayout(why)),
+            Err(playout::Refused::Upstream(error)) => Err(Refused::Upstream(chain(&error))),
+        }
+    }
+}
