@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -85,6 +86,7 @@ struct App {
     active: Rc<Config>,
     http: server::Handle,
     sessions: session::Driver,
+    _state: Option<store::offline_driver::Lock>,
 }
 
 /// What a `http::Context` is made from.
@@ -115,6 +117,7 @@ impl App {
         let active = config.active();
         let routes = route::Table::new(&active.router, &active.api)?;
         let section = supervisor_section(&active)?;
+        let state = lock_state(&active.db_dir, &alarms, now);
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
         let sessions = session::Registry::new(now, &active.sessions);
         let driver = session::spawn(sessions.clone(), &active.db_dir, blocking.clone(), alarms.clone()).await;
@@ -155,7 +158,7 @@ impl App {
         let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
         look_for_ffmpeg(&owners.skills);
         show_absent(&active, &owners.alarms, now);
-        Ok(Self { owners, requests, active, http, sessions: driver })
+        Ok(Self { owners, requests, active, http, sessions: driver, _state: state })
     }
 
     /// Follows requests and signals until one says stop.
@@ -335,6 +338,17 @@ fn look_for_ffmpeg(skills: &skills::Handle) {
         skills.version().await;
         sys::memory::settle();
     });
+}
+
+/// Keeps commands like `rill import` from writing beside the daemon. A second daemon is only warned about: the box must
+/// not stay dark for it.
+fn lock_state(dir: &Path, alarms: &Alarms, now: Now) -> Option<store::offline_driver::Lock> {
+    let lock = store::offline_driver::lock(dir);
+    if lock.is_none() {
+        let text = format!("Another process uses {}: each writes over what the other stored", dir.display());
+        alarms.raise(now, COMPONENT, "state", text);
+    }
+    lock
 }
 
 /// An alarm for each setting that is on and has no effect.

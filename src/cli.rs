@@ -8,16 +8,20 @@ use crate::base::error::chain;
 use crate::config::driver::{self, Secrets};
 use crate::config::{Config, Loaded};
 use crate::http::api::about;
+use crate::import::driver::Request;
 use crate::log::Settings;
 
+pub mod import;
+
 /// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Run,
-    Help,
-    Version,
+    /// Help or version.
+    Print(&'static str),
     ConfigCheck,
     ConfigShow(Secrets),
+    Import(Request),
 }
 
 pub const HELP: &str = "\
@@ -27,6 +31,7 @@ Usage:
   rill                             run the daemon
   rill config check                print everything that is wrong with the configuration
   rill config show [--secrets]     print the configuration in force, secrets as ***
+  rill import ...                  take over Restreamer's or Core's processes and settings: rill import --help
   rill --help | --version
 
 The configuration is read from CORE_CONFIGFILE or ./config/config.json, then from CORE_... and RILL_... variables.
@@ -44,9 +49,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
     let mut secrets = Secrets::Hide;
     while let Some(argument) = parser.next()? {
         match argument {
-            Short('h') | Long("help") => return Ok(Command::Help),
-            Short('V') | Long("version") => return Ok(Command::Version),
+            Short('h') | Long("help") => return Ok(Command::Print(HELP)),
+            Short('V') | Long("version") => return Ok(Command::Print(VERSION)),
             Long("secrets") if words == ["config", "show"] => secrets = Secrets::Show,
+            Value(word) if words.is_empty() && word == "import" => return import::parse(parser),
             Value(word) if words.len() < 2 => words.push(word.to_string_lossy().into_owned()),
             other => return Err(other.unexpected()),
         }
@@ -74,6 +80,15 @@ pub fn check(inspected: Result<Loaded, driver::Error>) -> Result<String, String>
         }
         Err(error) => Err(format!("{}\n", chain(&error))),
     }
+}
+
+/// What `rill config show` prints.
+///
+/// # Errors
+/// Why there is no configuration.
+pub fn show(inspected: Result<Loaded, driver::Error>, secrets: Secrets) -> Result<String, String> {
+    let loaded = inspected.map_err(|error| chain(&error))?;
+    Ok(format!("{}\n", driver::show(&loaded, secrets)))
 }
 
 /// The logger's part of the configuration.
@@ -117,6 +132,7 @@ pub fn complain(error: &driver::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ffmpeg::version::Version;
 
     #[track_caller]
     fn check(line: &str, expected: Option<Command>) {
@@ -127,12 +143,25 @@ mod tests {
     #[test]
     fn commands() {
         check("", Some(Command::Run));
-        check("--help", Some(Command::Help));
-        check("config -h", Some(Command::Help));
-        check("-V", Some(Command::Version));
+        check("--help", Some(Command::Print(HELP)));
+        check("config -h", Some(Command::Print(HELP)));
+        check("-V", Some(Command::Print(VERSION)));
         check("config check", Some(Command::ConfigCheck));
         check("config show", Some(Command::ConfigShow(Secrets::Hide)));
         check("config show --secrets", Some(Command::ConfigShow(Secrets::Show)));
+        let request = Request { dry_run: true, force: true, ..Request::default() };
+        check("import --dry-run --force", Some(Command::Import(request)));
+        let request = Request { paths: vec!["a".into(), "ffmpeg".into()], ..Request::default() };
+        check("import a ffmpeg", Some(Command::Import(request)));
+        let target = Some(Version { major: 7, minor: 1, patch: 0 });
+        check(
+            "import ffmpeg --to 7.1",
+            Some(Command::Import(Request { adapt_only: true, target, ..Request::default() })),
+        );
+        check("import --help", Some(Command::Print(import::HELP)));
+        for line in ["import ffmpeg x", "import ffmpeg --force", "import --to x", "import --what", "config import"] {
+            check(line, None);
+        }
         for line in ["config", "run", "config check x", "--secrets", "config check --secrets", "--verbose"] {
             check(line, None);
         }

@@ -4,6 +4,7 @@ pub mod app;
 pub mod cli;
 // edge
 pub mod http;
+pub mod import;
 // services
 pub mod supervisor;
 // resources

@@ -21,16 +21,10 @@ fn main() -> ExitCode {
     let inspect = || driver::inspect(driver::environment(), Now::read());
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run) => run(),
-        Ok(Command::Help) => print(cli::HELP),
-        Ok(Command::Version) => print(cli::VERSION),
-        Ok(Command::ConfigCheck) => match cli::check(inspect()) {
-            Ok(text) => print(&text),
-            Err(text) => fail(text.trim_end()),
-        },
-        Ok(Command::ConfigShow(secrets)) => match inspect() {
-            Ok(loaded) => print(&format!("{}\n", driver::show(&loaded, secrets))),
-            Err(error) => fail(&chain(&error)),
-        },
+        Ok(Command::Print(text)) => print(text),
+        Ok(Command::Import(request)) => finish(cli::import::run(&request, Now::read())),
+        Ok(Command::ConfigCheck) => finish(cli::check(inspect())),
+        Ok(Command::ConfigShow(secrets)) => finish(cli::show(inspect(), secrets)),
         Err(error) => {
             fail(&format!("rill: {error}; see rill --help"));
             ExitCode::from(USAGE)
@@ -66,6 +60,10 @@ fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("rill: {}", chain(&error))),
     }
+}
+
+fn finish(outcome: Result<String, String>) -> ExitCode {
+    outcome.map_or_else(|text| fail(text.trim_end()), |text| print(&text))
 }
 
 /// A reader that went away is no failure of ours.

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Damaged files kept beside a document; the last place is used again.
@@ -76,6 +76,15 @@ pub fn replace(path: &Path, bytes: &[u8], previous: Previous) -> Result<(), Erro
     }
     moved?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault("syncing the directory", dir))
+}
+
+/// Gives `path` and its previous generation to whom their directory belongs: what root writes for the daemon's user must
+/// stay readable to it. Others than root can't, and need not.
+pub fn follow_owner(path: &Path) {
+    let Some(owner) = path.parent().and_then(|dir| fs::metadata(dir).ok()) else { return };
+    for file in [path.to_owned(), previous(path)] {
+        let _ = std::os::unix::fs::chown(file, Some(owner.uid()), Some(owner.gid()));
+    }
 }
 
 /// Where the previous generation of `path` stands.

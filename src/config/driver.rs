@@ -4,6 +4,8 @@
 //! checks → `Config` → file written if it changed. A file that was refused (version, types, values) is never
 //! touched; a damaged one is set aside.
 
+pub mod offline_driver;
+
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -140,7 +142,7 @@ pub(super) enum Touch {
 
 impl Place {
     /// The strongest existing regular file, else the default one.
-    fn find(environment: Environment) -> Result<Self, Error> {
+    pub(super) fn find(environment: Environment) -> Result<Self, Error> {
         let places = environment.config_files();
         let only = if places.len() == 1 { places.first() } else { None };
         let existing = || places.iter().find(|place| place.is_file());
@@ -148,6 +150,12 @@ impl Place {
         let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         Ok(Self { file: cwd.join(file).components().collect(), environment, cwd })
     }
+}
+
+/// What is stored, or the defaults; writes nothing.
+pub(super) fn stored(place: &Place, now: Now) -> Result<Document, Error> {
+    let defaults = Document::defaults(names::generate(now.wall, &sys::entropy()));
+    Ok(find_document(place, &defaults, Touch::Nothing)?.stored)
 }
 
 /// Reads, checks and, where `touch` allows it, writes back.

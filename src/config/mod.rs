@@ -26,6 +26,7 @@ use ipnet::IpNet;
 
 pub use absent::{Absent, absent};
 pub use driver::Loaded;
+pub use driver::offline_driver::{Offline, masked};
 pub use environment::Environment;
 pub use faults::Faults;
 pub use fields::env_name;

@@ -16,6 +16,7 @@ mod rate;
 mod stats;
 #[cfg(test)]
 mod tests;
+pub mod version;
 
 pub use lines::LineSplitter;
 pub use parser::{LineClass, Parser};

@@ -7,10 +7,9 @@
 mod devices;
 mod driver;
 mod parse;
-mod version;
 
+pub use crate::ffmpeg::version::Version;
 pub use driver::{Handle, spawn};
-pub use version::Version;
 
 /// Everything that the lists of one FFmpeg say (`contract/http-api.md` §7.2). Thousands of texts that stay: none has room
 /// to grow.

@@ -18,7 +18,7 @@ use crate::base::error::chain;
 use crate::base::file_driver::{self, Previous};
 
 const COMPONENT: &str = "ProcessStore";
-const FILE: &str = "db.json";
+pub(super) const FILE: &str = "db.json";
 
 /// Why the store cannot be opened, or a commit is not durable.
 #[derive(Debug, thiserror::Error)]

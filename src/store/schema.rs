@@ -48,22 +48,26 @@ pub enum Error {
 
 /// A database as it was read.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Parsed {
-    pub(super) db: Db,
+pub struct Parsed {
+    pub db: Db,
     /// Entries that are no process, by id: written back unchanged.
-    pub(super) kept: BTreeMap<String, Value>,
+    pub kept: BTreeMap<String, Value>,
 }
 
 /// Reads a database of version 4.
 ///
 /// # Errors
 /// No JSON, not the shape of a database, another version.
-pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Error> {
-    let mut root: Map<String, Value> = match serde_json::from_slice(bytes) {
-        Ok(Value::Object(root)) => root,
-        Ok(_) => return Err(Error::Shape("the document")),
-        Err(source) => return Err(Error::Syntax { source }),
-    };
+pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Error> {
+    read(serde_json::from_slice(bytes).map_err(|source| Error::Syntax { source })?)
+}
+
+/// As `parse`, of a document that is JSON already.
+///
+/// # Errors
+/// Not the shape of a database, another version.
+pub fn read(document: Value) -> Result<Parsed, Error> {
+    let Value::Object(mut root) = document else { return Err(Error::Shape("the document")) };
     match root.get("version") {
         Some(version) if version.as_u64() == Some(VERSION) => {}
         other => return Err(Error::Version(other.unwrap_or(&Value::from(0)).to_string())),
@@ -90,7 +94,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Error> {
 }
 
 /// The file's bytes, keys sorted; `kept` entries stay unless `db` has a process of that id.
-pub(super) fn serialise(db: &Db, kept: &BTreeMap<String, Value>) -> Vec<u8> {
+pub(crate) fn serialise(db: &Db, kept: &BTreeMap<String, Value>) -> Vec<u8> {
     let entries = kept.iter().map(|(id, entry)| (id.as_str(), EntryShape::Kept(entry)));
     let mut process: BTreeMap<&str, EntryShape<'_>> = entries.collect();
     let records =

@@ -9,6 +9,7 @@ mod files;
 mod golden;
 mod harness;
 mod hostile;
+mod import;
 mod process;
 mod server;
 mod vectors;

@@ -89,6 +89,17 @@ impl Daemon {
         })
     }
 
+    /// Runs the program with `arguments` in the daemon's directory and environment, with `variables` on top, and waits:
+    /// exit code, stdout, stderr.
+    #[track_caller]
+    pub(crate) fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rill"));
+        command.args(arguments).current_dir(self.work.path()).env_clear().envs(&self.environment);
+        let output = command.envs(variables.iter().copied()).output().expect("the program can be run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
     fn spawn(&mut self) -> Result<(), String> {
         let log = File::options().create(true).append(true).open(self.log_path()).map_err(|e| e.to_string())?;
         let errors = log.try_clone().map_err(|e| e.to_string())?;

@@ -29,10 +29,20 @@ impl Version {
 
     /// Whether this FFmpeg does for `constraint`: the same major, not older. `None` for forms that we never write.
     pub fn fits(self, constraint: &str) -> Option<bool> {
-        let mut parts = constraint.trim().strip_prefix('^')?.splitn(3, '.');
-        let mut next = || parts.next().map_or(Some(0), |part| part.parse().ok());
-        let least = Self { major: next()?, minor: next()?, patch: next()? };
+        let least = Self::of_constraint(constraint)?;
         Some(self.major == least.major && self >= least)
+    }
+
+    /// The FFmpeg that a constraint was written under. `None` for forms that we never write.
+    pub fn of_constraint(constraint: &str) -> Option<Self> {
+        Self::parse(constraint.trim().strip_prefix('^')?)
+    }
+
+    /// `7`, `7.1` or `7.1.5`; what is missing is 0.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let mut next = || parts.next().map_or(Some(0), |part| part.parse().ok());
+        Some(Self { major: next()?, minor: next()?, patch: next()? })
     }
 }
 
