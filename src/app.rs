@@ -30,6 +30,8 @@ use crate::http::files::mime::Table;
 use crate::http::server;
 use crate::http::{self, Cors, Instance, graph, route};
 use crate::log;
+use crate::metrics::Requests;
+use crate::monitor;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -100,6 +102,8 @@ struct Owners {
     events: Events,
     graph: graph::Handle,
     log: log::Handle,
+    monitor: monitor::Handle,
+    requests: Requests,
     sessions: session::Registry,
     storage: storage::Handle,
     skills: skills::Handle,
@@ -115,7 +119,7 @@ impl App {
         let (control, requests) = control::channel();
         let config = config::Handle::new(loaded, blocking.clone(), alarms.clone(), now);
         let active = config.active();
-        let routes = route::Table::new(&active.router, &active.api)?;
+        let routes = routes(&active)?;
         let section = supervisor_section(&active)?;
         let state = lock_state(&active.db_dir, &alarms, now);
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
@@ -137,6 +141,17 @@ impl App {
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let client = Client::new(blocking.clone(), Times::default(), 0);
         let keys = fetch_keys(&active, &client, &alarms);
+        let counters = Requests::default();
+        let deps = monitor::Deps {
+            alarms: alarms.clone(),
+            blocking: blocking.clone(),
+            log: log.clone(),
+            requests: counters.clone(),
+            sessions: sessions.clone(),
+            storage: storage.clone(),
+            supervisor: supervisor.clone(),
+        };
+        let monitor = monitor::spawn(now, &active.metrics, deps);
         let run = Run::new(now, sys::entropy());
         let graph = graph::Handle::default();
         let owners = Owners {
@@ -148,6 +163,8 @@ impl App {
             events,
             graph,
             log,
+            monitor,
+            requests: counters,
             sessions,
             storage,
             skills,
@@ -220,7 +237,7 @@ impl App {
 
     /// Everything of a reload that can fail.
     async fn prepare(&self, next: &Config) -> Result<Prepared, Error> {
-        let routes = route::Table::new(&next.router, &next.api)?;
+        let routes = routes(next)?;
         let section = supervisor_section(next)?;
         // The last one, since it may close listeners that stand in the way of others.
         let listeners = match next.address == self.http.address() {
@@ -236,6 +253,7 @@ impl App {
         if next.storage != former.storage {
             self.owners.storage.reconfigure(&next.storage);
         }
+        self.owners.monitor.configure(&next.metrics);
         if next.sessions != former.sessions {
             self.sessions.configure(&next.sessions).await;
         }
@@ -274,6 +292,8 @@ impl Owners {
             events: self.events.clone(),
             graph: self.graph.clone(),
             log: self.log.clone(),
+            monitor: self.monitor.clone(),
+            requests: self.requests.clone(),
             sessions: self.sessions.clone(),
             storage: self.storage.clone(),
             skills: self.skills.clone(),
@@ -359,6 +379,11 @@ fn show_absent(config: &Config, alarms: &Alarms, now: Now) {
             None => alarms.clear(component, setting),
         }
     }
+}
+
+fn routes(config: &Config) -> Result<route::Table, Error> {
+    let table = route::Table::new(&config.router, &config.api)?;
+    Ok(table.with_prometheus(config.metrics.enable_prometheus))
 }
 
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod http;
 pub mod import;
 // services
+pub mod monitor;
 pub mod supervisor;
 // resources
 pub mod events;
@@ -16,6 +17,7 @@ pub mod store;
 pub mod auth;
 pub mod ffmpeg;
 pub mod memfs;
+pub mod metrics;
 pub mod process;
 pub mod session;
 // base

@@ -93,6 +93,10 @@ impl Auth {
     pub(crate) fn check(&self, now: Now, found: &Found, req: &Request) -> Result<Principal, Error> {
         let principal = match found.guard {
             Guard::Open => Principal::Anonymous,
+            Guard::Address => {
+                self.check_address(req)?;
+                Principal::Anonymous
+            }
             Guard::Token => {
                 self.check_address(req)?;
                 self.check_token(now, req, Use::Access)?
@@ -106,7 +110,8 @@ impl Auth {
         };
         let is_write = found.route.is_api_write()
             || found.route == Route::SkillsReload
-            || !matches!(req.method, Method::GET | Method::HEAD | Method::OPTIONS) && found.route != Route::GraphQuery;
+            || !matches!(req.method, Method::GET | Method::HEAD | Method::OPTIONS)
+                && !matches!(found.route, Route::MetricsQuery | Route::GraphQuery);
         let needs_guard = matches!(found.guard, Guard::Token | Guard::Mount);
         if is_write && needs_guard && !matches!(principal, Principal::User { .. }) {
             self.check_origin(req)?;

@@ -31,6 +31,8 @@ use crate::base::control;
 use crate::config;
 use crate::events::Events;
 use crate::log;
+use crate::metrics::Requests;
+use crate::monitor;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -46,6 +48,9 @@ pub struct Context {
     pub graph: graph::Handle,
     pub log: log::Handle,
     pub mime: files::mime::Table,
+    pub monitor: monitor::Handle,
+    /// What the server counts for the monitor.
+    pub requests: Requests,
     pub sessions: session::Registry,
     pub storage: storage::Handle,
     pub skills: skills::Handle,

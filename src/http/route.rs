@@ -93,6 +93,10 @@ pub(crate) enum Route {
     ConfigPut,
     ConfigReload,
     Log,
+    Metrics,
+    MetricsQuery,
+    /// `/metrics`, for Prometheus.
+    Exposition,
     Sessions,
     SessionsActive,
     Events,
@@ -122,6 +126,8 @@ pub(crate) enum Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
     Open,
+    /// IP list only.
+    Address,
     /// IP list and, if authentication is on, an access token.
     Token,
     /// As `Token`, but a missing token only makes the answer smaller.
@@ -163,6 +169,7 @@ pub struct Table {
     trees: Vec<(String, PathBuf)>,
     login: bool,
     read_only: bool,
+    prometheus: bool,
 }
 
 impl Table {
@@ -189,6 +196,12 @@ impl Table {
         Ok(table)
     }
 
+    /// With `/metrics`, if `on`.
+    #[must_use]
+    pub fn with_prometheus(self, on: bool) -> Self {
+        Self { prometheus: on, ..self }
+    }
+
     /// Finds the route of `path` (as sent, without query) and `query` (without `?`).
     pub(crate) fn find(&self, method: &Method, path: &str, query: Option<&str>) -> Found {
         if let Some(location) = self.redirect(path) {
@@ -199,6 +212,9 @@ impl Table {
         }
         if method == Method::GET && path == "/api" {
             return Found { route: Route::About, guard: Guard::About, gzip: Gzip::Never };
+        }
+        if self.prometheus && method == Method::GET && path == "/metrics" {
+            return Found { route: Route::Exposition, guard: Guard::Address, gzip: Gzip::Always };
         }
         match path.strip_prefix("/api/") {
             Some(rest) => self.find_api(method, rest),
@@ -271,6 +287,8 @@ impl Table {
             ("PUT", ["config"]) => Route::ConfigPut,
             ("GET", ["config", "reload"]) => Route::ConfigReload,
             ("GET", ["log"]) => Route::Log,
+            ("GET", ["metrics"]) => Route::Metrics,
+            ("POST", ["metrics"]) => Route::MetricsQuery,
             ("GET", ["session"]) => Route::Sessions,
             ("GET", ["session", "active"]) => Route::SessionsActive,
             ("GET", ["events"]) => Route::Events,

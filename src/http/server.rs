@@ -25,6 +25,7 @@ use super::Context;
 use super::body::LARGE_BODIES;
 use super::layer::gzip::Compressions;
 use crate::config::Address;
+use crate::metrics::Requests;
 
 pub use listen::{Error, Prepared, bind};
 
@@ -51,6 +52,7 @@ struct Shared {
     context: RefCell<Rc<Context>>,
     /// The address that is listened on, as configured, for the log.
     address: RefCell<Rc<str>>,
+    requests: Requests,
     large_bodies: Rc<Semaphore>,
     compressions: Compressions,
     connections: RefCell<BTreeMap<u64, Rc<Progress>>>,
@@ -82,6 +84,7 @@ impl Drop for Place {
         let Self { shared, id } = self;
         shared.connections.borrow_mut().remove(id);
         shared.crowd.set(shared.crowd.get() - 1);
+        shared.requests.connected(shared.crowd.get());
         shared.ended.notify_waiters();
     }
 }
@@ -89,10 +92,11 @@ impl Drop for Place {
 /// Starts to accept. `open_files` is the limit of the process.
 pub fn spawn(prepared: Prepared, context: Context, open_files: usize) -> Handle {
     let limit = CONNECTIONS.min(open_files.saturating_sub(OTHER_FILES)).max(16);
-    let alarms = context.alarms.clone();
+    let (alarms, requests) = (context.alarms.clone(), context.requests.clone());
     let shared = Rc::new(Shared {
         context: RefCell::new(Rc::new(context)),
         address: RefCell::new("".into()),
+        requests,
         large_bodies: Rc::new(Semaphore::new(LARGE_BODIES)),
         compressions: Compressions::default(),
         connections: RefCell::default(),
@@ -174,6 +178,7 @@ impl Host for Rc<Shared> {
             self.open(stream, peer);
         } else {
             log::warn!(target: "HTTP", "There are {} connections already, a further one is refused", self.limit);
+            self.requests.refused();
             self.refuse(stream);
         }
     }
@@ -207,6 +212,7 @@ impl Shared {
         self.next.set(id + 1);
         self.connections.borrow_mut().insert(id, progress.clone());
         self.crowd.set(self.crowd.get() + 1);
+        self.requests.connected(self.crowd.get());
         let place = Place { shared: self.clone(), id };
         let address = self.address.borrow().clone();
         tokio::task::spawn_local(async move {

@@ -17,7 +17,13 @@ pub(super) fn install(handle: &Handle) {
     let logger = Logger { handle: handle.clone(), output: Output::open() };
     if ::log::set_boxed_logger(Box::new(logger)).is_err() {
         ::log::debug!("a logger is installed already");
+        return;
     }
+    let (counts, tell) = (handle.1.clone(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        counts.panicked();
+        tell(panic);
+    }));
 }
 
 struct Logger {
@@ -34,6 +40,7 @@ impl Log for Logger {
         let Some(component) = topic::component(record.target(), record.level()) else { return };
         // Without the lock: displaying a field may log itself.
         let redactor = Arc::clone(&self.handle.state().redactor);
+        self.handle.1.logged(record.level());
         let entry = Entry::capture(SystemTime::now(), component, record, &redactor);
         let mut state = self.handle.state();
         let lines = match state.topics.has(component) {

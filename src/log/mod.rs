@@ -3,6 +3,7 @@
 //! `log` macros → `entry` captured and redacted → ring → topics → `limit` → journal or stderr. Targets are Core's
 //! component names. The logger holds the one Mutex of the daemon, since `log::Log` must be Sync.
 
+mod counts;
 mod driver;
 mod entry;
 mod limit;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 
 pub use entry::Entry;
 
+use counts::Counts;
 use limit::Limiter;
 use redact::Redactor;
 use ring::Ring;
@@ -48,7 +50,7 @@ impl Default for Settings {
 
 /// Cheap handle to the ring and the settings.
 #[derive(Clone)]
-pub struct Handle(Arc<Mutex<State>>);
+pub struct Handle(Arc<Mutex<State>>, Arc<Counts>);
 
 struct State {
     topics: Topics,
@@ -78,14 +80,15 @@ pub fn init(settings: Settings) -> Handle {
 impl Handle {
     fn new(settings: Settings) -> Self {
         ::log::set_max_level(settings.level);
-        Self(Arc::new(Mutex::new(State {
+        let state = State {
             topics: Topics::new(&settings.topics),
             redactor: Arc::new(Redactor::new(settings.secrets)),
             ring: Ring::new(settings.max_lines),
             limiter: Limiter::default(),
             tap: None,
             news: Arc::default(),
-        })))
+        };
+        Self(Arc::new(Mutex::new(state)), Arc::default())
     }
 
     /// From now on entries are kept for `tapped`.
@@ -117,6 +120,16 @@ impl Handle {
         state.topics = Topics::new(&settings.topics);
         state.redactor = Arc::new(Redactor::new(settings.secrets));
         state.ring.resize(settings.max_lines);
+    }
+
+    /// How many entries of each level there were: error, warn, info, debug.
+    pub fn entries(&self) -> [u64; 4] {
+        self.1.entries()
+    }
+
+    /// How many panics there were, wherever they ended.
+    pub fn panics(&self) -> u64 {
+        self.1.panics()
     }
 
     /// The ring as console lines, oldest first.

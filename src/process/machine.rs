@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Order, State};
+use super::{Order, State, Transitions};
 use crate::base::backoff::Backoff;
 
 /// From SIGINT to SIGKILL (`contract/process-engine.md` §10).
@@ -102,6 +102,7 @@ pub struct Machine {
     kill_at: Option<Instant>,
     backoff: Backoff,
     output: Option<Output>,
+    transitions: Transitions,
 }
 
 impl Policy {
@@ -150,6 +151,7 @@ impl Machine {
             kill_at: None,
             backoff: Backoff::default(),
             output: None,
+            transitions: Transitions::default(),
         }
     }
 
@@ -186,6 +188,11 @@ impl Machine {
 
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// All changes of state so far.
+    pub fn transitions(&self) -> Transitions {
+        self.transitions
     }
 
     /// Whether a child exists or is about to.
@@ -299,6 +306,7 @@ impl Machine {
     fn enter(&mut self, now: Instant, state: State) {
         self.state = state;
         self.since = now;
+        self.transitions.count(state);
     }
 
     fn stale_at(&self) -> Option<Instant> {

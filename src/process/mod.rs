@@ -50,3 +50,38 @@ impl State {
         }
     }
 }
+
+/// How often a process came into each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transitions {
+    pub failed: u64,
+    pub finished: u64,
+    pub finishing: u64,
+    pub killed: u64,
+    pub running: u64,
+    pub starting: u64,
+}
+
+impl Transitions {
+    /// Counts one.
+    pub fn count(&mut self, state: State) {
+        *match state {
+            State::Failed => &mut self.failed,
+            State::Finished => &mut self.finished,
+            State::Finishing => &mut self.finishing,
+            State::Killed => &mut self.killed,
+            State::Running => &mut self.running,
+            State::Starting => &mut self.starting,
+        } += 1;
+    }
+
+    /// Takes over what another process did.
+    pub fn add(&mut self, other: Self) {
+        self.failed += other.failed;
+        self.finished += other.finished;
+        self.finishing += other.finishing;
+        self.killed += other.killed;
+        self.running += other.running;
+        self.starting += other.starting;
+    }
+}

@@ -32,6 +32,8 @@ struct Inner {
     reserved: u64,
     uses: u64,
     drops: u64,
+    hits: u64,
+    misses: u64,
 }
 
 struct Stored {
@@ -45,6 +47,16 @@ struct Stored {
 pub struct Cached {
     pub content: Bytes,
     pub modified: SystemTime,
+}
+
+/// What the cache holds, and what `find` answered since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheUsage {
+    pub files: usize,
+    /// Bytes.
+    pub stored: u64,
+    pub hits: u64,
+    pub misses: u64,
 }
 
 /// Room for a file that is being read; given back when dropped.
@@ -64,6 +76,8 @@ impl Cache {
             reserved: 0,
             uses: 0,
             drops: 0,
+            hits: 0,
+            misses: 0,
         })))
     }
 
@@ -100,6 +114,13 @@ impl Cache {
 
     /// The file `name` and how long it stays.
     pub fn find(&self, now: Instant, name: &str) -> Option<(Cached, Duration)> {
+        let found = self.look_up(now, name);
+        let mut inner = self.0.borrow_mut();
+        *if found.is_some() { &mut inner.hits } else { &mut inner.misses } += 1;
+        found
+    }
+
+    fn look_up(&self, now: Instant, name: &str) -> Option<(Cached, Duration)> {
         let mut inner = self.0.borrow_mut();
         let key = key(name);
         let age = now.saturating_duration_since(inner.entries.get(&key)?.since);
@@ -112,6 +133,12 @@ impl Cache {
         let stored = inner.entries.get_mut(&key)?;
         stored.used = used;
         Some((stored.file.clone(), remaining))
+    }
+
+    pub fn usage(&self) -> CacheUsage {
+        let inner = self.0.borrow();
+        let Inner { stored, hits, misses, .. } = *inner;
+        CacheUsage { files: inner.entries.len(), stored, hits, misses }
     }
 
     /// Reserves room for a file of `size` bytes; `None` if it is too big, or too much is being sent.

@@ -44,9 +44,21 @@ struct Inner {
 struct Account {
     /// Sizes of all files; `None` before the first measurement.
     stored: Option<u64>,
+    /// Number of files at the last measurement.
+    files: u64,
     in_flight: u64,
     /// Parts of `stored` that uploads in flight will replace.
     credit: u64,
+}
+
+/// What the files of the disk mount take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskUsage {
+    pub files: u64,
+    /// Bytes.
+    pub stored: u64,
+    /// Bytes; 0 means no limit.
+    pub limit: u64,
 }
 
 /// What a name of the disk stands for.
@@ -146,10 +158,17 @@ impl Disk {
         self.run(move |root| root.scan(&prefix, depth)).await
     }
 
-    /// Sums up all files; also removes leftovers of other runs.
-    pub(super) async fn measure(&self) {
-        let stored = self.run(Root::measure).await;
-        self.0.account.borrow_mut().stored = Some(stored);
+    /// Sums up all files; also removes leftovers of other runs. As dear as reading all directories.
+    pub async fn measure(&self) {
+        let (files, stored) = self.run(Root::measure).await;
+        let mut account = self.0.account.borrow_mut();
+        (account.files, account.stored) = (files, Some(stored));
+    }
+
+    /// What the last measurement found; `None` before the first one.
+    pub fn usage(&self) -> Option<DiskUsage> {
+        let account = self.0.account.borrow();
+        account.stored.map(|stored| DiskUsage { files: account.files, stored, limit: self.0.limit.get() })
     }
 
     /// Whether the size limit is reached.

@@ -12,15 +12,15 @@ mod root_driver;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
-pub use cache::{Cache, Cached};
-pub use disk_driver::{Disk, DiskReader, DiskWriter, Opened};
+pub use cache::{Cache, CacheUsage, Cached};
+pub use disk_driver::{Disk, DiskReader, DiskUsage, DiskWriter, Opened};
 
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
@@ -74,6 +74,7 @@ struct Inner {
     disk: Disk,
     cache: Cache,
     ram: u64,
+    memory_limit: Cell<Option<u64>>,
     alarms: Alarms,
     rules: RefCell<Rules>,
     seen: RefCell<Seen>,
@@ -127,6 +128,7 @@ pub fn spawn(section: &config::Storage, deps: Deps) -> Handle {
         disk,
         cache: Cache::new(section.disk.cache.clone()),
         ram: deps.ram,
+        memory_limit: Cell::new(section.memory.max_size),
         alarms: deps.alarms,
         rules: RefCell::default(),
         seen: RefCell::default(),
@@ -149,6 +151,7 @@ impl Handle {
     /// Applies another configuration. Files in memory stay; the disk cache starts over if it is about something else.
     pub fn reconfigure(&self, section: &config::Storage) {
         let inner = &self.0;
+        inner.memory_limit.set(section.memory.max_size);
         inner.mem.resize(bound(&section.memory, inner.ram));
         if inner.disk.dir() != section.disk.dir {
             inner.cache.clear();
@@ -181,6 +184,11 @@ impl Handle {
 
     pub fn disk(&self) -> &Disk {
         &self.0.disk
+    }
+
+    /// The configured bound of the files in memory, in bytes; `None`: the implied one holds.
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.0.memory_limit.get()
     }
 
     /// Small files of the disk mount. Whoever writes to the disk through us invalidates them.

@@ -203,14 +203,15 @@ impl Root {
         found
     }
 
-    /// Sum of the sizes of all files, in bytes.
-    pub(super) fn measure(&self) -> u64 {
-        let mut sum = 0u64;
+    /// Number of all files and the sum of their sizes in bytes.
+    pub(super) fn measure(&self) -> (u64, u64) {
+        let (mut files, mut sum) = (0u64, 0u64);
         self.walk("/", None, |_, entry| {
+            files += 1;
             sum = sum.saturating_add(entry.metadata().map_or(0, |meta| meta.size()));
             ControlFlow::Continue(())
         });
-        sum
+        (files, sum)
     }
 
     /// Visits all files whose name begins with `prefix`. Links are not followed; leftovers of other runs go.

@@ -11,8 +11,9 @@ use super::driver::{Request, Section, Shared};
 use super::probe_driver::Probes;
 use super::runner::Runner;
 use super::table::Entry;
-use super::{Change, Error, Outcome, ProbeView, ProcessView};
+use super::{Change, Error, Measured, Outcome, ProbeView, ProcessView};
 use crate::base::clock::Now;
+use crate::process::Transitions;
 
 /// Cheap handle to the supervisor.
 #[derive(Clone)]
@@ -45,6 +46,17 @@ impl Handle {
         let Shared { table, runners, .. } = &mut *self.shared.borrow_mut();
         let now = Now::read();
         table.entries().iter().map(|entry| view(now, entry, runners.get_mut(&entry.key))).collect()
+    }
+
+    /// The numbers of all valid processes in order of creation, and the changes of state of all that ever were.
+    pub fn measure(&self) -> (Vec<Measured>, Transitions) {
+        let Shared { table, runners, past, .. } = &mut *self.shared.borrow_mut();
+        let now = Now::read();
+        let mut total = *past;
+        runners.values().for_each(|runner| total.add(runner.transitions()));
+        let valid = table.entries().iter().filter(|entry| entry.resolved.is_ok());
+        let measured = valid.filter_map(|entry| Some(runners.get_mut(&entry.key)?.measure(now, entry)));
+        (measured.collect(), total)
     }
 
     /// Global metadata; `None` once its last key was removed.

@@ -28,6 +28,7 @@ use super::{Change, Error, Handle, Outcome};
 use crate::base::clock::Now;
 use crate::config;
 use crate::events::Events;
+use crate::process::Transitions;
 use crate::process::machine::{Input, KILL_GRACE};
 use crate::store::{self, Db};
 use crate::sys::child::find_program;
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub(super) table: Table,
     pub(super) runners: BTreeMap<Key, Runner>,
     pub(super) launcher: Launcher,
+    /// Changes of state of the processes that are gone.
+    pub(super) past: Transitions,
 }
 
 /// What the handle asks for.
@@ -107,7 +110,7 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
         memfs: deps.storage.mem().clone(),
         events: deps.events.clone(),
     };
-    let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher };
+    let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher, past: Transitions::default() };
     let shared = Rc::new(RefCell::new(shared));
     let probes = Probes::default();
     let handle = Handle { requests, shared: shared.clone(), probes: probes.clone() };

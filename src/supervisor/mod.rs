@@ -23,7 +23,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::ffmpeg::{Progress, Stream};
-use crate::process::{Order, ProcessConfig, State};
+use crate::process::{Limits, Order, ProcessConfig, State, Transitions};
 use crate::store;
 
 pub use crate::process::ReportView;
@@ -157,6 +157,21 @@ impl From<Progress> for ProgressView {
     fn from(progress: Progress) -> Self {
         Self { progress, rendered: OnceCell::new() }
     }
+}
+
+/// One process as it is measured: its numbers, without what they would cost as a `ProcessView`.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub config: Rc<ProcessConfig>,
+    pub order: Order,
+    pub state: State,
+    /// Since the last change of state.
+    pub runtime_seconds: u64,
+    pub progress: Rc<ProgressView>,
+    pub memory_bytes: u64,
+    pub cpu_percent: f64,
+    pub limits: Limits,
+    pub transitions: Transitions,
 }
 
 /// What a probe found (`contract/process-engine.md` §22).

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::child_driver::{Launcher, Started, What};
 use super::table::{Entry, Key};
-use super::{ProgressView, StateView};
+use super::{Measured, ProgressView, StateView};
 use crate::base::clock::Now;
 use crate::events::{Fact, Subject, Totals};
 use crate::ffmpeg::{LineClass, LineSplitter, Parser};
@@ -16,7 +16,7 @@ use crate::memfs::Meter;
 use crate::process::limits::{CpuMeter, LimitWatch, Usage};
 use crate::process::machine::{Exit, Input, Machine, Output, Policy, Reason};
 use crate::process::report::{Bounds, Part};
-use crate::process::{Limits, Order, ProcessConfig, Report, ReportView, State};
+use crate::process::{Limits, Order, ProcessConfig, Report, ReportView, State, Transitions};
 
 /// Averages may be as old as this when nothing else has changed.
 pub(super) const PROGRESS_AGE: Duration = Duration::from_millis(100);
@@ -228,6 +228,27 @@ impl Runner {
             cpu_percent: usage.cpu_percent,
             command: self.definition.command.clone(),
         }
+    }
+
+    /// The numbers of the process `entry`.
+    pub(super) fn measure(&mut self, now: Now, entry: &Entry) -> Measured {
+        let usage = self.child.as_ref().map(|child| child.usage).unwrap_or_default();
+        Measured {
+            config: entry.config.clone(),
+            order: entry.order,
+            state: self.machine.state(),
+            runtime_seconds: self.machine.runtime(now.mono).as_secs(),
+            progress: self.progress(now.mono),
+            memory_bytes: usage.memory_bytes,
+            cpu_percent: usage.cpu_percent,
+            limits: self.definition.limits,
+            transitions: self.machine.transitions(),
+        }
+    }
+
+    /// Changes of state so far.
+    pub(super) fn transitions(&self) -> Transitions {
+        self.machine.transitions()
     }
 
     /// All zero when there is no child.

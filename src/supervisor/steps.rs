@@ -277,7 +277,7 @@ impl Supervisor {
 
     /// After each event: answers callers whose children are gone, forgets deleted processes that have ended.
     pub(super) fn settle(&mut self, now: Now) {
-        let Shared { runners, table, .. } = &mut *self.shared.borrow_mut();
+        let Shared { runners, table, past, .. } = &mut *self.shared.borrow_mut();
         self.waiters.settle(now, |(key, run)| runners.get(key).is_some_and(|runner| runner.run() == Some(*run)));
         let ended = |runner: &Runner| runner.is_removed && runner.run().is_none();
         if !runners.values().any(ended) {
@@ -285,6 +285,7 @@ impl Supervisor {
         }
         let gone: Vec<Key> = runners.iter().filter(|(_, runner)| ended(runner)).map(|(key, _)| *key).collect();
         let gone: Vec<Runner> = gone.iter().filter_map(|key| runners.remove(key)).collect();
+        gone.iter().for_each(|runner| past.add(runner.transitions()));
         for id in gone.iter().map(Runner::id) {
             // The rules may be those of a later process of that name.
             if table.get(id).is_none() && !is_ending(runners, id) {

@@ -72,7 +72,7 @@ pub fn cpu_capacity() -> f64 {
 }
 
 /// `<quota> <period>` in microseconds, or `max` (cgroup-v2.rst, cpu.max).
-fn parse_quota(text: &str) -> Option<f64> {
+pub(super) fn parse_quota(text: &str) -> Option<f64> {
     let mut fields = text.split_ascii_whitespace();
     let quota: f64 = fields.next()?.parse().ok()?;
     let period: f64 = fields.next()?.parse().ok()?;

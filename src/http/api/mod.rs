@@ -8,6 +8,7 @@ pub(crate) mod fs;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod metadata;
+pub(crate) mod metrics;
 pub(crate) mod playout;
 pub(crate) mod process;
 pub(crate) mod session;

@@ -38,7 +38,7 @@ fn routes(read_only: bool) -> Table {
     };
     let router =
         config::Router { blocked_prefixes: Vec::new(), routes: std::collections::BTreeMap::default(), ui_path: None };
-    Table::new(&router, &api).expect("no routes are configured")
+    Table::new(&router, &api).expect("no routes are configured").with_prometheus(true)
 }
 
 /// What becomes of `method` on the path of an operation.
@@ -83,6 +83,7 @@ fn every_operation_has_its_route_and_guard() {
         assert!(!refused(&found.route), "{name} leads nowhere");
         let guard = match found.guard {
             Guard::Open => "open",
+            Guard::Address => "address",
             Guard::Token => "token",
             Guard::About => "about",
             Guard::Refresh => "refresh",

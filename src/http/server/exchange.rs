@@ -138,6 +138,7 @@ impl Exchange {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.entry.status = response.status();
+        connection.shared.requests.answered(response.status().as_u16());
         let entry = self.entry.is_wanted().then(|| Box::new(self.entry));
         let connection = connection.clone();
         response.map(|body| Outflow { body, entry, connection, unread, sent: 0 })
@@ -190,6 +191,7 @@ impl http_body::Body for Outflow {
 impl Drop for Outflow {
     fn drop(&mut self) {
         self.connection.progress.answered(self.unread);
+        self.connection.shared.requests.moved(self.connection.received.bytes.get(), self.sent);
         if let Some(entry) = &self.entry {
             entry.write(Instant::now(), self.connection.received.bytes.get(), self.sent);
         }

@@ -186,6 +186,7 @@ golden_files! {
     process_invalid "process-invalid.json"
     playout "playout.json"
     metadata "metadata.json"
+    metrics "metrics.json"
     fs_api "fs.json"
     memfs "memfs.json"
     disk "disk.json"
