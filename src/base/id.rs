@@ -1,4 +1,5 @@
-//! Identifiers made from the caller's entropy (`sys::entropy`): short ids, UUID v4, random text over an alphabet.
+//! Identifiers made from the caller's entropy (`sys::entropy`): short ids, UUID v4, random text over an alphabet. And
+//! one that names a content.
 
 /// Base57 of the short UUIDs that Core generates for processes and viewers.
 pub const SHORT_ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -26,6 +27,12 @@ pub fn uuid(entropy: [u8; 16]) -> String {
 /// One character of `alphabet` (at most 256 long) per byte of `entropy`; the tiny modulo bias is accepted.
 pub fn text(alphabet: &[u8], entropy: &[u8]) -> String {
     entropy.iter().map(|&b| char::from(alphabet[usize::from(b) % alphabet.len()])).collect()
+}
+
+/// Names `content`: 32 lower-case hexadecimal digits, half of its SHA-256. The same on every box and in every version.
+pub fn of_content(content: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, content);
+    digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn version_4(mut bytes: [u8; 16]) -> [u8; 16] {

@@ -30,6 +30,9 @@ pub enum PutError {
     Partial(#[from] merge::Error),
     #[error("invalid: {0}")]
     Invalid(Faults),
+    /// Another change came between reading the settings and this change of them.
+    #[error("the configuration was changed meanwhile")]
+    Changed,
     #[error("the configuration is not stored")]
     Write { source: file_driver::Error },
 }
@@ -109,14 +112,19 @@ impl Handle {
         self.0.state.borrow().view.clone()
     }
 
+    /// How often it has changed.
+    pub fn revisions(&self) -> Revisions {
+        *self.0.revisions.borrow()
+    }
+
     /// Lays the partial document over the stored one and stores the result; the write finishes even when the
-    /// caller stops waiting.
+    /// caller stops waiting. With `expected` only if nothing has changed since `revisions` said so.
     ///
     /// # Errors
     /// Nothing changed, neither on disk nor here.
-    pub async fn put(&self, partial: Value, now: Now) -> Result<(), PutError> {
+    pub async fn put(&self, partial: Value, expected: Option<Revisions>, now: Now) -> Result<(), PutError> {
         let handle = self.clone();
-        let work = tokio::task::spawn_local(async move { handle.0.put(partial, now).await });
+        let work = tokio::task::spawn_local(async move { handle.0.put(partial, expected, now).await });
         work.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
@@ -152,8 +160,11 @@ impl Handle {
 const RELOAD: &str = "reload";
 
 impl Owner {
-    async fn put(&self, partial: Value, now: Now) -> Result<(), PutError> {
+    async fn put(&self, partial: Value, expected: Option<Revisions>, now: Now) -> Result<(), PutError> {
         let _turn = self.turn.acquire().await.expect("the turn is never closed");
+        if expected.is_some_and(|expected| expected != *self.revisions.borrow()) {
+            return Err(PutError::Changed);
+        }
         let base = self.state.borrow().stored.clone();
         let mut stored = merge::merge_value(&base, partial, Over::Stored)?;
         stored.created_at = Stamp::at(now.wall);

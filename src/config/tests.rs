@@ -586,7 +586,7 @@ fn a_put_is_stored_and_shown_and_in_force_after_a_reload() {
         let dir = Dir::new();
         let (handle, _) = handle(&dir, &[("CORE_NAME", "from env")]);
         let before = handle.view();
-        handle.put(json!({"version": 3, "name": "stored", "log": {"max_lines": 55}}), Now::read()).await.unwrap();
+        handle.put(json!({"version": 3, "name": "stored", "log": {"max_lines": 55}}), None, Now::read()).await.unwrap();
         let view = handle.view();
         assert_eq!((view.document.log.max_lines, view.document.name.as_str()), (55, "from env"));
         assert_eq!(view.overrides.first(), Some(&"name"));
@@ -606,13 +606,13 @@ fn a_refused_put_changes_nothing() {
         let dir = Dir::new();
         let (handle, _) = handle(&dir, &[]);
         let (before, bytes) = (handle.view(), fs::read(dir.file()).unwrap());
-        let refused = handle.put(json!({"version": 3, "name": "x", "id": ""}), Now::read()).await;
+        let refused = handle.put(json!({"version": 3, "name": "x", "id": ""}), None, Now::read()).await;
         let Err(PutError::Invalid(faults)) = refused else { panic!("{refused:?}") };
         assert_eq!(faults.by_variable(), BTreeMap::from([("id", vec!["a value is required"])]));
-        let refused = handle.put(json!({"version": 5}), Now::read()).await;
+        let refused = handle.put(json!({"version": 5}), None, Now::read()).await;
         assert!(matches!(refused, Err(PutError::Partial(merge::Error::Version(5)))));
         fs::create_dir(dir.0.path().join("config.json.tmp")).unwrap();
-        let refused = handle.put(json!({"version": 3, "name": "x"}), Now::read()).await;
+        let refused = handle.put(json!({"version": 3, "name": "x"}), None, Now::read()).await;
         assert!(matches!(refused, Err(PutError::Write { .. })));
         assert_eq!(handle.view().document, before.document);
         assert_eq!(fs::read(dir.file()).unwrap(), bytes);
@@ -624,8 +624,8 @@ fn puts_take_turns() {
     run(async {
         let dir = Dir::new();
         let (handle, _) = handle(&dir, &[]);
-        let name = handle.put(json!({"version": 3, "name": "x"}), Now::read());
-        let lines = handle.put(json!({"version": 3, "log": {"max_lines": 5}}), Now::read());
+        let name = handle.put(json!({"version": 3, "name": "x"}), None, Now::read());
+        let lines = handle.put(json!({"version": 3, "log": {"max_lines": 5}}), None, Now::read());
         let (name, lines) = futures_util::future::join(name, lines).await;
         name.and(lines).unwrap();
         let stored = dir.stored();

@@ -1,5 +1,7 @@
 //! A request as handlers see it: decoded once, its body still streaming.
 
+pub(crate) mod condition;
+
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -8,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use super::body::Body;
+use condition::Conditions;
 
 /// JSON bodies above this are refused with 413.
 pub const JSON_BODY: usize = 4 * 1024 * 1024;
@@ -77,6 +80,11 @@ impl Request {
     /// As `json`.
     pub async fn json_untyped<T: DeserializeOwned>(&mut self, limit: usize) -> Result<T, Error> {
         parse_json(&self.body.read(limit).await?, Top::Object)
+    }
+
+    /// What the client demands of the state that it has seen.
+    pub(crate) fn conditions(&self) -> Conditions {
+        Conditions::of(&self.headers)
     }
 
     /// The value of a header, if it is there once or more and text.

@@ -7,7 +7,8 @@ use http::{StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 
-use super::Error;
+use super::request::condition::Tag;
+use super::{Error, Request};
 
 /// A body that may stream; an error while streaming closes the connection. Not `Send`: it may hold handles.
 pub type Body = Pin<Box<dyn http_body::Body<Data = Bytes, Error = std::io::Error>>>;
@@ -37,6 +38,12 @@ pub(crate) fn json_text(mut bytes: Vec<u8>) -> Answer {
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response.extensions_mut().insert(Json);
     Ok(response)
+}
+
+/// As `json_text` with an entity tag, or what the conditions of the request make of it.
+pub(crate) fn json_tagged(bytes: Vec<u8>, req: &Request) -> Answer {
+    let tag = Tag::of(&bytes);
+    req.conditions().answer(&req.method, &tag, json_text(bytes)?)
 }
 
 /// 200 with the JSON string `"OK"`.

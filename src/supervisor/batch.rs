@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::resolve::ResolveEnv;
 use super::table::{Key, Metadata, Table};
-use super::{Change, Command, Error, METADATA_KEYS, Outcome, PROCESSES};
+use super::{Change, Command, Error, Expectation, METADATA_KEYS, Outcome, PROCESSES};
 use crate::process::{Order, ProcessConfig};
 
 /// What of the configuration decides about changes.
@@ -70,6 +70,9 @@ impl Batch {
         let outcomes = changes.into_iter().map(|change| list.change(change)).collect::<Result<_, _>>()?;
         self.table = list.table;
         self.dirty |= list.dirty;
+        if list.dirty {
+            self.table.version = self.table.next_revision();
+        }
         Ok(Applied { outcomes, effects: list.effects })
     }
 }
@@ -88,6 +91,7 @@ impl List<'_> {
         match change {
             Change::Add(config) => self.add(config),
             Change::Update { id, config, revision } => self.update(&id, config, revision),
+            Change::Expect(expectation) => self.expect(expectation),
             Change::Delete { id } => self.delete(&id),
             Change::Command { id, command } => self.command(&id, command),
             Change::Metadata { process, key, value } => self.set_metadata(process.as_deref(), key, value),
@@ -122,7 +126,7 @@ impl List<'_> {
         let entry = self.table.get(id).ok_or_else(|| Error::UnknownProcess(id.to_owned()))?;
         let key = entry.key;
         if entry.revision != revision {
-            return Err(Error::Changed(id.to_owned()));
+            return Err(changed(id));
         }
         let resolved = self.table.resolve(&config, Some(key), self.rules.env)?;
         if config.id != id && self.table.get(&config.id).is_some() {
@@ -144,6 +148,25 @@ impl List<'_> {
         self.dirty = true;
         self.effects.push(Effect::Replaced { key, old_id: id.to_owned() });
         Ok(Outcome::Stored(config))
+    }
+
+    fn expect(&self, expectation: Expectation) -> Result<Outcome, Error> {
+        match expectation {
+            Expectation::Definition { id, revision } => {
+                let current = self.table.get(&id).map(|entry| entry.revision);
+                if current == Some(revision) { Ok(Outcome::Done) } else { Err(changed(&id)) }
+            }
+            Expectation::Metadata { process, key, value } => {
+                let map = match &process {
+                    None => self.table.metadata.as_ref(),
+                    Some(id) => self.table.get(id).and_then(|entry| entry.metadata.as_ref()),
+                };
+                let holds = map.and_then(|map| map.get(&key)) == value.as_ref();
+                if holds { Ok(Outcome::Done) } else { Err(Error::Changed(format!("the key '{key}'"))) }
+            }
+            Expectation::Version(version) if version == self.table.version => Ok(Outcome::Done),
+            Expectation::Version(_) => Err(Error::Changed("the list of processes".to_owned())),
+        }
     }
 
     fn delete(&mut self, id: &str) -> Result<Outcome, Error> {
@@ -233,6 +256,10 @@ impl List<'_> {
             ffversion.clone_into(&mut config.ffversion);
         }
     }
+}
+
+fn changed(id: &str) -> Error {
+    Error::Changed(format!("the process '{id}'"))
 }
 
 /// Sets or, with null, removes `key`; true if that changed anything. A map without keys becomes none at all (§20).

@@ -59,6 +59,11 @@ impl Handle {
         (measured.collect(), total)
     }
 
+    /// Grows with each change of definitions, orders and metadata.
+    pub fn version(&self) -> u64 {
+        self.shared.borrow().table.version
+    }
+
     /// Global metadata; `None` once its last key was removed.
     pub fn metadata(&self) -> Option<Rc<BTreeMap<String, Value>>> {
         self.shared.borrow().table.metadata.clone()

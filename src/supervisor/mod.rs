@@ -64,8 +64,8 @@ pub enum Error {
     /// A bound of the box, not of Core.
     #[error("no more than {bound} {what} can be kept")]
     Full { what: &'static str, bound: usize },
-    /// Another change came between reading the definition and this update of it.
-    #[error("the process '{0}' was changed meanwhile")]
+    /// Another change came between reading what it names and this change of it.
+    #[error("{0} was changed meanwhile")]
     Changed(String),
     #[error("a metadata key must not be empty")]
     EmptyKey,
@@ -103,12 +103,25 @@ pub enum Change {
         id: String,
         command: Command,
     },
+    /// Changes nothing; the list is refused if it does not hold.
+    Expect(Expectation),
     /// `process: None` means global metadata; `Value::Null` removes the key.
     Metadata {
         process: Option<String>,
         key: String,
         value: Value,
     },
+}
+
+/// What a list of changes relies on; `Error::Changed` if it is no longer so.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expectation {
+    /// The process `id` is defined as in the `ProcessView` of this revision.
+    Definition { id: String, revision: u64 },
+    /// The key has this value; `None`: there is none. `process: None` means global metadata.
+    Metadata { process: Option<String>, key: String, value: Option<Value> },
+    /// Nothing has changed since `Handle::version` said so.
+    Version(u64),
 }
 
 /// Core's process commands.

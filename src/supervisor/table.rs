@@ -45,6 +45,8 @@ pub(super) struct Table {
     rest: Rc<Db>,
     /// Source of keys and revisions.
     counter: u64,
+    /// Grows with each change that clients see.
+    pub(super) version: u64,
     /// `counter` after loading: later keys are of processes made since.
     loaded: u64,
 }

@@ -4,6 +4,7 @@
 
 mod auth;
 mod beginner;
+mod conditional;
 mod degraded;
 mod files;
 mod golden;

@@ -10,7 +10,11 @@ use crate::base::stamp::Stamp;
 use crate::config::document::Document;
 use crate::config::{Faults, PutError};
 use crate::http::request::JSON_BODY;
-use crate::http::{Answer, Context, Request, error, response};
+use crate::http::request::condition::Tag;
+use crate::http::{Answer, Context, Error, Request, error, json, response};
+
+/// Times a conditional change is judged again when the settings changed meanwhile.
+const TRIES: usize = 4;
 
 #[derive(Serialize)]
 struct View {
@@ -22,24 +26,41 @@ struct View {
 }
 
 /// What is stored, under the environment; secrets in clear.
-pub(crate) async fn get(ctx: &Context, _req: Request) -> Answer {
+pub(crate) async fn get(ctx: &Context, req: Request) -> Answer {
+    response::json_tagged(text(ctx)?, &req)
+}
+
+fn text(ctx: &Context) -> Result<Vec<u8>, Error> {
     let view = ctx.config.view();
-    response::json(&View {
+    let view = View {
         created_at: view.created_at,
         loaded_at: view.loaded_at,
         updated_at: view.updated_at,
         config: view.document,
         overrides: view.overrides,
-    })
+    };
+    json::to_vec(&view).map_err(|e| Error::internal(&e))
 }
 
 /// A partial document of version 1, 2 or 3; in force after a reload.
 pub(crate) async fn put(ctx: &Context, mut req: Request) -> Answer {
     let partial: Value = req.json_untyped(JSON_BODY).await?;
-    match ctx.config.put(partial, Now::read()).await {
-        Ok(()) => response::ok(),
-        Err(PutError::Invalid(faults)) => conflict(&faults),
-        Err(refused) => Err(error::config::put(&refused)),
+    let conditions = req.conditions();
+    let mut tries = 0..TRIES;
+    loop {
+        let expected = if conditions.is_empty() {
+            None
+        } else {
+            conditions.permit(Some(&Tag::of(&text(ctx)?)))?;
+            Some(ctx.config.revisions())
+        };
+        match ctx.config.put(partial.clone(), expected, Now::read()).await {
+            Ok(()) => return response::ok(),
+            Err(PutError::Invalid(faults)) => return conflict(&faults),
+            // Judged again by what another change has left.
+            Err(PutError::Changed) if tries.next().is_some() => {}
+            Err(refused) => return Err(error::config::put(&refused)),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod report;
 mod state;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use http::StatusCode;
 use serde::Serialize;
@@ -20,11 +21,12 @@ use crate::base::glob::Glob;
 use crate::base::id;
 use crate::http::error::process as refusal;
 use crate::http::json::{self, Member, Members, Object};
+use crate::http::request::condition::Tag;
 use crate::http::request::{JSON_BODY, Query};
-use crate::http::response::{self, json_text, ok};
+use crate::http::response::{self, json_tagged, json_text, ok};
 use crate::http::{Answer, Context, Error, Request};
 use crate::process::ProcessConfig;
-use crate::supervisor::{self, Change, Command, Outcome, ProcessView};
+use crate::supervisor::{self, Change, Command, Expectation, Outcome, ProcessView};
 use crate::sys;
 
 /// Times an update is merged again when the definition changed meanwhile.
@@ -42,7 +44,7 @@ pub(crate) async fn list(ctx: &Context, req: Request) -> Answer {
         write(&mut out, view, filter).map_err(|e| Error::internal(&e))?;
     }
     out.push(b']');
-    json_text(out)
+    if filter.is_definition() { json_tagged(out, &req) } else { json_text(out) }
 }
 
 pub(crate) async fn add(ctx: &Context, mut req: Request) -> Answer {
@@ -53,14 +55,27 @@ pub(crate) async fn add(ctx: &Context, mut req: Request) -> Answer {
         let message = "At least one input and one output need to be defined";
         return Err(Error::new(StatusCode::BAD_REQUEST, message, []));
     }
-    let outcomes = ctx.supervisor.apply(vec![Change::Add(config)]).await;
-    stored(outcomes.map_err(|e| refusal::add(&e))?)
+    let conditions = req.conditions();
+    let mut tries = 0..MERGES;
+    loop {
+        let mut changes = vec![Change::Add(config.clone())];
+        if !conditions.is_empty() {
+            conditions.permit(Some(&list_tag(ctx)?))?;
+            changes.insert(0, Change::Expect(Expectation::Version(ctx.supervisor.version())));
+        }
+        match ctx.supervisor.apply(changes).await {
+            Ok(outcomes) => return stored(ctx, outcomes),
+            Err(supervisor::Error::Changed(_)) if tries.next().is_some() => {}
+            Err(error) => return Err(refusal::add(&error)),
+        }
+    }
 }
 
 pub(crate) async fn get(ctx: &Context, req: Request, id: &str) -> Answer {
     let mut out = Vec::new();
-    write(&mut out, &find(ctx, id)?, Filter::new(&req.query)).map_err(|e| Error::internal(&e))?;
-    json_text(out)
+    let filter = Filter::new(&req.query);
+    write(&mut out, &find(ctx, id)?, filter).map_err(|e| Error::internal(&e))?;
+    if filter.is_definition() { json_tagged(out, &req) } else { json_text(out) }
 }
 
 pub(crate) async fn update(ctx: &Context, mut req: Request, id: &str) -> Answer {
@@ -69,13 +84,15 @@ pub(crate) async fn update(ctx: &Context, mut req: Request, id: &str) -> Answer 
     }
     let Object(patch) = req.json::<Object<Patch>>(JSON_BODY).await?;
     refuse(patch.violations(Lists::Optional))?;
+    let conditions = req.conditions();
     let mut tries = 0..MERGES;
     loop {
         let view = ctx.supervisor.get(id).ok_or_else(|| refusal::not_found(id))?;
+        conditions.permit(Some(&tag(&view)?))?;
         let config = patch.clone().merge(ProcessConfig::clone(&view.config), new_id);
         let change = Change::Update { id: id.to_owned(), config, revision: view.revision };
         match ctx.supervisor.apply(vec![change]).await {
-            Ok(outcomes) => return stored(outcomes),
+            Ok(outcomes) => return stored(ctx, outcomes),
             // Another update was faster: what it did not name must survive, so merge over its result.
             Err(supervisor::Error::Changed(_)) if tries.next().is_some() => {}
             Err(error) => return Err(refusal::update(&error)),
@@ -83,10 +100,23 @@ pub(crate) async fn update(ctx: &Context, mut req: Request, id: &str) -> Answer 
     }
 }
 
-pub(crate) async fn delete(ctx: &Context, _req: Request, id: &str) -> Answer {
-    let change = Change::Delete { id: id.to_owned() };
-    ctx.supervisor.apply(vec![change]).await.map_err(|e| refusal::delete(&e))?;
-    ok()
+pub(crate) async fn delete(ctx: &Context, req: Request, id: &str) -> Answer {
+    let conditions = req.conditions();
+    let mut tries = 0..MERGES;
+    loop {
+        let mut changes = vec![Change::Delete { id: id.to_owned() }];
+        if !conditions.is_empty() {
+            let view = find(ctx, id)?;
+            conditions.permit(Some(&tag(&view)?))?;
+            let expected = Expectation::Definition { id: id.to_owned(), revision: view.revision };
+            changes.insert(0, Change::Expect(expected));
+        }
+        match ctx.supervisor.apply(changes).await {
+            Ok(_) => return ok(),
+            Err(supervisor::Error::Changed(_)) if tries.next().is_some() => {}
+            Err(error) => return Err(refusal::delete(&error)),
+        }
+    }
 }
 
 pub(crate) async fn command(ctx: &Context, mut req: Request, id: &str) -> Answer {
@@ -110,8 +140,9 @@ pub(crate) async fn command(ctx: &Context, mut req: Request, id: &str) -> Answer
     ok()
 }
 
-pub(crate) async fn config(ctx: &Context, _req: Request, id: &str) -> Answer {
-    response::json(&Config::from(&*find(ctx, id)?.config))
+pub(crate) async fn config(ctx: &Context, req: Request, id: &str) -> Answer {
+    let view = find(ctx, id)?;
+    req.conditions().answer(&req.method, &tag(&view)?, response::json(&Config::from(&*view.config))?)
 }
 
 pub(crate) async fn state(ctx: &Context, _req: Request, id: &str) -> Answer {
@@ -143,12 +174,35 @@ fn refuse(violations: Vec<String>) -> Result<(), Error> {
     if violations.is_empty() { Ok(()) } else { Err(refusal::violations(violations)) }
 }
 
-/// The definition that the only change has stored.
-fn stored(outcomes: Vec<Outcome>) -> Answer {
-    match outcomes.into_iter().next() {
-        Some(Outcome::Stored(config)) => response::json(&Config::from(&*config)),
-        _ => ok(),
+/// The definition that the last change has stored.
+fn stored(ctx: &Context, outcomes: Vec<Outcome>) -> Answer {
+    let Some(Outcome::Stored(config)) = outcomes.into_iter().next_back() else { return ok() };
+    let response = response::json(&Config::from(&*config))?;
+    // Unless another change has come since.
+    match ctx.supervisor.get(&config.id).filter(|view| Rc::ptr_eq(&view.config, &config)) {
+        Some(view) => Ok(tag(&view)?.put_on(response)),
+        None => Ok(response),
     }
+}
+
+/// That of a definition, on all paths that show or change it: its view with `filter=config`.
+fn tag(view: &ProcessView) -> Result<Tag, Error> {
+    let mut out = Vec::new();
+    write(&mut out, view, Filter::CONFIG).map_err(|e| Error::internal(&e))?;
+    Ok(Tag::of(&out))
+}
+
+/// That of the list with `filter=config`.
+fn list_tag(ctx: &Context) -> Result<Tag, Error> {
+    let mut out = vec![b'['];
+    for (at, view) in ctx.supervisor.list().iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(&mut out, view, Filter::CONFIG).map_err(|e| Error::internal(&e))?;
+    }
+    out.push(b']');
+    Ok(Tag::of(&out))
 }
 
 /// Body of `PUT /command`.
@@ -176,12 +230,21 @@ struct Filter {
 }
 
 impl Filter {
+    const CONFIG: Self = Self { config: true, state: false, report: false, metadata: false };
+
     /// Unknown names select nothing; no names at all select everything.
     fn new(query: &Query) -> Self {
         let names: Vec<&str> =
             query.value("filter").unwrap_or_default().split(',').filter(|name| !name.is_empty()).collect();
         let wants = |name: &str| names.is_empty() || names.contains(&name);
         Self { config: wants("config"), state: wants("state"), report: wants("report"), metadata: wants("metadata") }
+    }
+}
+
+impl Filter {
+    /// Whether it shows only what clients have stored: such views have entity tags.
+    fn is_definition(self) -> bool {
+        !self.state && !self.report
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn put(error: &PutError) -> Error {
             | merge::Error::RtmpAddress(_),
         ) => Error::new(StatusCode::BAD_REQUEST, "Invalid JSON", [chain(error)]),
         PutError::Invalid(faults) => Error::new(StatusCode::CONFLICT, "Invalid config", [faults.to_string()]),
+        PutError::Changed => Error::new(StatusCode::CONFLICT, "Conflict", [chain(error)]),
         PutError::Write { .. } => {
             Error::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to store config", [chain(error)])
         }

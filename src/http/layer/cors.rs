@@ -2,6 +2,12 @@
 
 use http::header::{self, HeaderMap, HeaderValue};
 
+const CORE_HEADERS: &str = "Origin,Content-Length,Content-Type,Authorization";
+const ALL_HEADERS: &str =
+    "Origin,Content-Length,Content-Type,Authorization,If-Match,If-None-Match,Last-Event-ID,Cache-Control";
+/// Those that only clients of conditional requests and events send.
+const OWN_HEADERS: [&str; 3] = ["if-match", "if-none-match", "last-event-id"];
+
 /// The allowed origins of all paths outside `/api`, first match first.
 #[derive(Clone, Debug, Default)]
 pub struct Cors {
@@ -18,16 +24,28 @@ impl Cors {
         let Some(allowed) = self.allowed(path, origin) else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Content-Length"));
+        // More than Core exposes only where there is more.
+        let exposed = if headers.contains_key(header::ETAG) { "Content-Length,ETag" } else { "Content-Length" };
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
     }
 
-    /// Adds the headers of an answer to `OPTIONS`; false if the origin is not allowed.
-    pub(crate) fn preflight(&self, path: &str, origin: Option<&HeaderValue>, headers: &mut HeaderMap) -> bool {
+    /// Adds the headers of an answer to `OPTIONS`; false if the origin is not allowed. `requested`: the headers that are
+    /// asked for; who asks for none that Core does not know gets Core's answer.
+    pub(crate) fn preflight(
+        &self,
+        path: &str,
+        origin: Option<&HeaderValue>,
+        requested: Option<&HeaderValue>,
+        headers: &mut HeaderMap,
+    ) -> bool {
         let Some(allowed) = self.allowed(path, origin) else { return false };
+        let names = requested.and_then(|list| list.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+        let asks = |name: &&str| names.split(',').any(|asked| asked.trim() == *name);
+        let allow = if OWN_HEADERS.iter().any(|name| asks(name)) { ALL_HEADERS } else { CORE_HEADERS };
         let fixed = [
             (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET,HEAD,PUT,POST,DELETE,PATCH"),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "Origin,Content-Length,Content-Type,Authorization"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, allow),
             (header::ACCESS_CONTROL_MAX_AGE, "86400"),
         ];
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
@@ -83,7 +101,7 @@ mod tests {
         let (mut plain, mut preflight) = (HeaderMap::new(), HeaderMap::new());
         let origin = HeaderValue::from_static(origin);
         cors.apply(path, Some(&origin), &mut plain);
-        cors.preflight(path, Some(&origin), &mut preflight);
+        cors.preflight(path, Some(&origin), None, &mut preflight);
         for headers in [plain, preflight] {
             let got = headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).map(|v| v.to_str().expect("text"));
             assert_eq!(got, expected);
@@ -106,6 +124,24 @@ mod tests {
         check(&["*", "http://a"], "/", "http://a", Some("*"));
         check(&[], "/", "http://a", None);
         check(&["*"], "/", "", None);
+    }
+
+    #[test]
+    fn own_headers_are_named_to_those_who_ask_or_get_them() {
+        let cors = Cors::new(Vec::new());
+        let origin = HeaderValue::from_static("http://a");
+        let allowed = |requested: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            let requested = requested.map(HeaderValue::from_static);
+            cors.preflight("/api/v3/config", Some(&origin), requested.as_ref(), &mut headers);
+            headers[header::ACCESS_CONTROL_ALLOW_HEADERS].clone()
+        };
+        assert_eq!(allowed(None), CORE_HEADERS);
+        assert_eq!(allowed(Some("authorization,content-type")), CORE_HEADERS);
+        assert_eq!(allowed(Some("authorization, If-Match")), ALL_HEADERS);
+        let mut tagged = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("\"x\""))]);
+        cors.apply("/api/v3/config", Some(&origin), &mut tagged);
+        assert_eq!(tagged[header::ACCESS_CONTROL_EXPOSE_HEADERS], "Content-Length,ETag");
     }
 
     #[test]

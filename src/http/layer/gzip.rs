@@ -16,6 +16,7 @@ use http::{Method, StatusCode};
 use http_body::{Body as _, Frame};
 
 use super::Asked;
+use crate::http::request::condition;
 use crate::http::response::{Body, Response};
 use crate::http::route::Gzip;
 
@@ -80,6 +81,7 @@ pub(crate) fn apply(asked: &Asked<'_>, response: Response, compressions: &Compre
     let (mut parts, body) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.remove(header::ACCEPT_RANGES);
+    condition::compressed(&mut parts.headers);
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     let encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let body = Compressed { body, piece: Bytes::new(), encoder: Some(encoder), _turn: turn };

@@ -20,6 +20,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
     pub(crate) origin: Option<&'a HeaderValue>,
+    /// `Access-Control-Request-Headers`.
+    pub(crate) requested: Option<&'a HeaderValue>,
     pub(crate) accepts_gzip: bool,
     pub(crate) gzip: Gzip,
 }
@@ -40,7 +42,8 @@ pub(crate) fn finish(
         response = gzip::apply(asked, response, compressions);
     }
     let headers = response.headers_mut();
-    let preflight = asked.method == Method::OPTIONS && cors.preflight(asked.path, asked.origin, headers);
+    let preflight =
+        asked.method == Method::OPTIONS && cors.preflight(asked.path, asked.origin, asked.requested, headers);
     if asked.method != Method::OPTIONS {
         cors.apply(asked.path, asked.origin, headers);
     }

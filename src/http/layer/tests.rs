@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use super::*;
 
 fn asked(method: &Method, gzip: Gzip) -> Asked<'_> {
-    Asked { method, path: "/", query: "", origin: None, accepts_gzip: true, gzip }
+    Asked { method, path: "/", query: "", origin: None, requested: None, accepts_gzip: true, gzip }
 }
 
 fn sent(asked: &Asked<'_>, answer: Answer) -> Response {

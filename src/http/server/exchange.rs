@@ -83,6 +83,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
 struct Exchange {
     entry: Entry,
     origin: Option<HeaderValue>,
+    /// Headers that a preflight asks for.
+    requested: Option<HeaderValue>,
     accepts_gzip: bool,
     gzip: Gzip,
 }
@@ -103,6 +105,7 @@ impl Exchange {
                 status: StatusCode::OK,
             },
             origin: headers.get(header::ORIGIN).cloned(),
+            requested: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
             accepts_gzip: accepts.is_some_and(|list| list.contains("gzip")),
             gzip: Gzip::Never,
         };
@@ -116,6 +119,7 @@ impl Exchange {
             path: self.entry.uri.path(),
             query: self.entry.uri.query().unwrap_or(""),
             origin: self.origin.as_ref(),
+            requested: self.requested.as_ref(),
             accepts_gzip: self.accepts_gzip,
             gzip: self.gzip,
         };
