@@ -16,12 +16,13 @@ const ABOUT: &str = "FFmpeg supervision, files in memory and the Core API of Ril
 const SIZE: usize = 128 * 1024;
 
 /// Answers that more than one operation has without its table naming them.
-const COMMON: [(&str, &str); 8] = [
+const COMMON: [(&str, &str); 9] = [
     ("400", "The request is malformed"),
     ("401", "A token or credentials are missing or invalid"),
     ("403", "The address, or the web page that asks, is not admitted"),
     ("404", "It does not exist, or is switched off"),
     ("408", "The body did not arrive in time"),
+    ("412", "It is no longer what `If-Match` names, or already there"),
     ("413", "The body is too large"),
     ("500", "The daemon failed"),
     ("503", "The daemon is stopping or has no place for another connection"),
@@ -198,6 +199,7 @@ fn implied(operation: &Operation<'_>) -> impl Iterator<Item = &'static str> {
             "403" => guarded,
             "404" => has_path || operation.write,
             "408" | "413" => has_body,
+            "412" => operation.parameters.iter().any(|p| p.name == "If-Match"),
             _ => true,
         };
         follows && operation.answers.iter().all(|answer| answer.status != *status)
