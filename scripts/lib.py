@@ -261,3 +261,23 @@ class Daemon:
         }
         config.update(more)
         return config
+
+
+# ---------------------------------------------------------------- Python packages
+def python_with(*requirements):
+    """A Python that has the packages, pinned as `name==version`; they stay in the target directory."""
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+    venv = os.path.abspath(os.path.join(target, "python"))
+    python = os.path.join(venv, "bin", "python")
+    if not os.access(python, os.X_OK):
+        say("making a virtual environment")
+        command = 'cd "$0" && . scripts/lib.sh && { python3 -c "import ensurepip" 2>/dev/null || apt_install python3-venv; }'
+        require(subprocess.run(["bash", "-c", command, ROOT]).returncode == 0, "there is no python3-venv")
+        done = subprocess.run([sys.executable, "-m", "venv", venv])
+        require(done.returncode == 0, "the virtual environment was not made")
+    check = "import sys, importlib.metadata as m\nfor r in sys.argv[1:]:\n n, v = r.split('==')\n assert m.version(n) == v"
+    if subprocess.run([python, "-c", check, *requirements], stderr=subprocess.DEVNULL).returncode != 0:
+        say(f"installing {' '.join(requirements)}")
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile", *requirements]
+        require(subprocess.run(pip).returncode == 0, "the packages were not installed")
+    return python

@@ -260,10 +260,15 @@ fn schemes(out: &mut Json) {
 }
 
 fn content(out: &mut Json, kind: &str) {
+    let any = if kind == "*/*" { &["application/octet-stream", "*/*"][..] } else { &[] };
+    let one = [media(kind).unwrap_or("application/json")];
     out.key("content").object(|out| {
-        out.key(media(kind).unwrap_or("application/json")).object(|out| {
-            out.key("schema").object(|out| schema(out, kind));
-        });
+        // Not every generator of clients knows what to make of any type.
+        for media in if any.is_empty() { &one } else { any } {
+            out.key(media).object(|out| {
+                out.key("schema").object(|out| schema(out, kind));
+            });
+        }
     });
 }
 
