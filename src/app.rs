@@ -1,6 +1,6 @@
 //! Builds the owners bottom-up, introduces them to each other, stops them in reverse.
 //!
-//! config, log → store → sessions → storage → skills → supervisor → http. A reload reads the configuration again, prepares all
+//! config, log → store → sessions → storage → skills → supervisor → tls → http. A reload reads the configuration again, prepares all
 //! that can fail, then hands changed sections down; what did not change does not notice. Signals and API requests meet
 //! in one loop, one after the other.
 
@@ -22,7 +22,7 @@ use crate::base::control::{self, Control};
 use crate::base::error::chain;
 use crate::base::https_client::{Client, Times};
 use crate::cli;
-use crate::config::{self, Absent, Config};
+use crate::config::{self, Absent, Address, Config};
 use crate::events::{self, Events, Farewell};
 use crate::ffmpeg::access::InvalidExpression;
 use crate::http::auth::{Auth, Run};
@@ -39,6 +39,7 @@ use crate::store;
 use crate::supervisor;
 use crate::supervisor::resolve::ResolveEnv;
 use crate::sys;
+use crate::tls;
 
 /// After this time a stopping daemon ends, whatever still hangs.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
@@ -108,6 +109,7 @@ struct Owners {
     storage: storage::Handle,
     skills: skills::Handle,
     supervisor: supervisor::Handle,
+    tls: tls::Handle,
     run: Run,
     keys: Keys,
 }
@@ -152,6 +154,7 @@ impl App {
             supervisor: supervisor.clone(),
         };
         let monitor = monitor::spawn(now, &active.metrics, deps);
+        let tls = tls::spawn(tls_section(&active), tls_deps(&blocking, &alarms, &client)).await;
         let run = Run::new(now, sys::entropy());
         let graph = graph::Handle::default();
         let owners = Owners {
@@ -169,10 +172,12 @@ impl App {
             storage,
             skills,
             supervisor,
+            tls,
             run,
             keys,
         };
         let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
+        http.listen_secure(http.prepare_secure(tls_address(&active)).await?, &owners.tls);
         look_for_ffmpeg(&owners.skills);
         show_absent(&active, &owners.alarms, now);
         Ok(Self { owners, requests, active, http, sessions: driver, _state: state })
@@ -207,6 +212,7 @@ impl App {
     async fn stop(&self) {
         self.owners.events.dismiss(Farewell::Shutdown);
         tokio::join!(self.http.shutdown(), self.owners.supervisor.shutdown());
+        self.owners.tls.end();
         self.sessions.shutdown().await;
     }
 
@@ -239,12 +245,13 @@ impl App {
     async fn prepare(&self, next: &Config) -> Result<Prepared, Error> {
         let routes = routes(next)?;
         let section = supervisor_section(next)?;
-        // The last one, since it may close listeners that stand in the way of others.
+        // The last ones, since they may close listeners that stand in the way of others.
+        let secure = self.http.prepare_secure(tls_address(next)).await?;
         let listeners = match next.address == self.http.address() {
             true => None,
             false => Some(self.http.prepare(&next.address).await?),
         };
-        Ok(Prepared { routes, listeners, section })
+        Ok(Prepared { routes, listeners, secure, section })
     }
 
     async fn apply(&mut self, next: &Rc<Config>, prepared: Prepared, now: Now) {
@@ -267,6 +274,7 @@ impl App {
         if next.ffmpeg.binary != former.ffmpeg.binary {
             self.owners.skills.configure(next.ffmpeg.binary.clone()).await;
         }
+        self.owners.tls.reconfigure(tls_section(next)).await;
         self.http.replace(self.owners.context(next, prepared.routes, now));
         if next.api != former.api {
             self.owners.events.dismiss(Farewell::Reload);
@@ -274,6 +282,7 @@ impl App {
         if let Some(listeners) = prepared.listeners {
             self.http.listen(listeners);
         }
+        self.http.listen_secure(prepared.secure, &self.owners.tls);
         if concerns_processes(&former, next) {
             self.owners.supervisor.reconfigure(prepared.section).await;
         }
@@ -298,6 +307,7 @@ impl Owners {
             storage: self.storage.clone(),
             skills: self.skills.clone(),
             supervisor: self.supervisor.clone(),
+            tls: self.tls.clone(),
             instance: Instance { id: config.id.clone(), name: config.name.clone(), loaded: now },
             auth: Auth::new(config, own_names(config), &self.run, self.keys.clone()),
             routes,
@@ -311,6 +321,7 @@ struct Prepared {
     routes: route::Table,
     /// The address has changed.
     listeners: Option<server::Prepared>,
+    secure: server::Secure,
     section: supervisor::Section,
 }
 
@@ -390,6 +401,28 @@ fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {
     let cwd = std::env::current_dir().map_err(Error::WorkingDirectory)?;
     let env = ResolveEnv::new(config, cwd, Box::new(sys::path::real)).map_err(Error::Access)?;
     Ok(supervisor::Section { ffmpeg: config.ffmpeg.clone(), env })
+}
+
+/// Where HTTPS listens, if it does.
+fn tls_address(config: &Config) -> Option<&Address> {
+    config.tls.enable.then_some(&config.tls.address)
+}
+
+fn tls_section(config: &Config) -> Option<tls::Section> {
+    let section = &config.tls;
+    let source = match (&section.cert_file, &section.key_file) {
+        _ if section.auto => {
+            tls::Source::Acme { email: section.email.clone(), directory: config.rill.acme_directory.clone() }
+        }
+        (Some(cert), Some(key)) => tls::Source::Files { cert: cert.clone(), key: key.clone() },
+        _ => tls::Source::Device,
+    };
+    let (names, dir) = (config.host.names.clone(), config.db_dir.join("cert"));
+    section.enable.then_some(tls::Section { source, names, dir })
+}
+
+fn tls_deps(blocking: &Blocking, alarms: &Alarms, client: &Client) -> tls::Deps {
+    tls::Deps { blocking: blocking.clone(), alarms: alarms.clone(), client: client.clone() }
 }
 
 /// Whether a section has changed that definitions resolve by.

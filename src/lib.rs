@@ -13,6 +13,7 @@ pub mod events;
 pub mod skills;
 pub mod storage;
 pub mod store;
+pub mod tls;
 // domain
 pub mod auth;
 pub mod ffmpeg;

@@ -28,7 +28,6 @@ pub fn absent(config: &Config) -> Vec<Absent> {
         text: is_on.then(|| format!("{setting} is set, but this version has no {rest}")),
     };
     vec![
-        row("HTTPS", "tls.enable", config.tls.enable, "TLS yet: HTTP stays unencrypted, there is no HTTPS"),
         row("RTMP", "rtmp.enable", config.rtmp.enable, "RTMP server yet: nobody can publish or play there"),
         row("SRT", "srt.enable", config.srt.enable, "SRT server yet: nobody can publish or play there"),
         row("FS", "storage.s3", !mounts.is_empty(), &s3),

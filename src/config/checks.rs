@@ -53,7 +53,8 @@ fn tls(document: &Document, faults: &mut Faults) {
         return;
     }
     if !tls.auto {
-        if tls.cert_file.is_empty() || tls.key_file.is_empty() {
+        let is_own = document.rill.self_signed && tls.cert_file.is_empty() && tls.key_file.is_empty();
+        if !is_own && (tls.cert_file.is_empty() || tls.key_file.is_empty()) {
             faults.cross("tls.enable", "tls.certfile and tls.keyfile must be set");
         }
         return;

@@ -76,7 +76,10 @@ pub(super) fn config(document: &Document, cwd: &Path) -> Result<Config, Invalid>
             routes: d.router.routes.clone(),
             ui_path: optional(cwd, &d.router.ui_path),
         },
-        rill: Rill { trusted_proxies: networks(&d.rill.trusted_proxies)? },
+        rill: Rill {
+            trusted_proxies: networks(&d.rill.trusted_proxies)?,
+            acme_directory: d.rill.acme_directory.clone(),
+        },
     })
 }
 

@@ -271,6 +271,9 @@ pub struct Router {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rill {
     pub trusted_proxies: Vec<String>,
+    /// TLS without certificate files is meant.
+    pub self_signed: bool,
+    pub acme_directory: String,
 }
 
 /// What differs from box to box and is made once (`contract/config.md` §4).
@@ -352,7 +355,11 @@ impl Document {
             },
             service: Service { enable: false, token: String::new(), url: "https://service.datarhei.com".into() },
             router: Router { blocked_prefixes: vec!["/api".into()], routes: BTreeMap::new(), ui_path: String::new() },
-            rill: Rill { trusted_proxies: Vec::new() },
+            rill: Rill {
+                trusted_proxies: Vec::new(),
+                self_signed: false,
+                acme_directory: DEFAULT_ACME_DIRECTORY.into(),
+            },
         }
     }
 
@@ -362,6 +369,8 @@ impl Document {
     }
 }
 
+/// The authority that the contract names (`contract/config.md` §6).
+pub const DEFAULT_ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Account of the ACME registration when none is named.
 pub const DEFAULT_EMAIL: &str = "cert@datarhei.com";
 

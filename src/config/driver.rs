@@ -235,7 +235,8 @@ fn find_document(place: &Place, defaults: &Document, touch: Touch) -> Result<Fou
     };
     let fault = match merge::parse(&bytes) {
         Ok(partial) => {
-            let stored = merge::merge_value(defaults, partial.clone(), Over::Defaults).map_err(refused)?;
+            let mut stored = merge::merge_value(defaults, partial.clone(), Over::Defaults).map_err(refused)?;
+            fields::imply_self_signed(&mut stored);
             let changed = serde_json::to_value(&stored).ok() != Some(partial);
             return Ok(Found { stored, fresh: false, damaged: false, changed, notes: Vec::new() });
         }

@@ -49,7 +49,18 @@ pub(super) fn overlay(document: &mut Document, environment: &Environment, faults
         overlay.overrides.push(field.name);
     }
     implied_memfs_auth(document, &overlay.overrides);
+    if overlay.overrides.contains(&"tls.enable") && !overlay.overrides.contains(&"rill.self_signed") {
+        imply_self_signed(document);
+    }
     overlay
+}
+
+/// TLS that is on without a word about certificates means those of the box itself.
+pub(super) fn imply_self_signed(document: &mut Document) {
+    let tls = &document.tls;
+    if tls.enable && !tls.auto && tls.cert_file.is_empty() && tls.key_file.is_empty() {
+        document.rill.self_signed = true;
+    }
 }
 
 /// Credentials that both come from the environment switch the authentication on, or off when both are empty.
@@ -204,4 +215,6 @@ pub(super) const TABLE: &[Field] = &[
     row!("router.routes", "CORE_ROUTER_ROUTES", [], Routes router.routes),
     row!("router.ui_path", "CORE_ROUTER_UI_PATH", [], Dir router.ui_path),
     row!("rill.trusted_proxies", "RILL_TRUSTED_PROXIES", [], Cidrs rill.trusted_proxies),
+    row!("rill.self_signed", "RILL_SELF_SIGNED", [], Bool rill.self_signed),
+    row!("rill.acme_directory", "RILL_ACME_DIRECTORY", [], Url rill.acme_directory),
 ];

@@ -316,4 +316,6 @@ pub struct Router {
 pub struct Rill {
     /// Peers whose forwarded headers count (decisions.md H07).
     pub trusted_proxies: Vec<IpNet>,
+    /// Where automatic certificates come from: the directory of an ACME server.
+    pub acme_directory: String,
 }

@@ -135,6 +135,11 @@ fn conditions_across_fields() {
     );
     check(json!({"tls": {"enable": true}}), json!({"tls.enable": ["tls.certfile and tls.keyfile must be set"]}));
     check(json!({"tls": {"enable": true, "cert_file": "/file", "key_file": "/file"}}), json!({}));
+    check(json!({"tls": {"enable": true}, "rill": {"self_signed": true}}), json!({}));
+    check(
+        json!({"tls": {"enable": true, "cert_file": "/file"}, "rill": {"self_signed": true}}),
+        json!({"tls.enable": ["tls.certfile and tls.keyfile must be set"]}),
+    );
     check(
         json!({"tls": {"enable": true, "auto": true}}),
         json!({"host.name": ["a hostname must be set in order to get an automatic TLS certificate"]}),

@@ -48,6 +48,7 @@ impl Run {
 pub struct Auth {
     config: config::ApiAuth,
     access: config::IpList,
+    access_secure: config::IpList,
     trusted_proxies: Vec<IpNet>,
     /// Host names under which an open API takes writes.
     own_names: Vec<String>,
@@ -68,6 +69,7 @@ impl Auth {
         Self {
             config: auth.clone(),
             access: config.api.access_http.clone(),
+            access_secure: config.api.access_https.clone(),
             trusted_proxies: config.rill.trusted_proxies.clone(),
             own_names,
             memory: config.storage.memory.auth.clone(),
@@ -154,7 +156,7 @@ impl Auth {
     }
 
     fn check_address(&self, req: &Request) -> Result<(), Error> {
-        let list = &self.access;
+        let list = if req.is_secure { &self.access_secure } else { &self.access };
         let unrestricted = list.allow.is_empty() && list.block.is_empty() && req.client.is_some();
         match unrestricted || ip::admits(&list.allow, &list.block, req.client) {
             true => Ok(()),

@@ -37,6 +37,7 @@ use crate::session;
 use crate::skills;
 use crate::storage;
 use crate::supervisor;
+use crate::tls;
 
 /// What handlers work with: handles, and the rules of the configuration in force.
 pub struct Context {
@@ -55,6 +56,7 @@ pub struct Context {
     pub storage: storage::Handle,
     pub skills: skills::Handle,
     pub supervisor: supervisor::Handle,
+    pub tls: tls::Handle,
     pub instance: Instance,
     pub auth: auth::Auth,
     pub routes: route::Table,

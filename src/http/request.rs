@@ -27,6 +27,8 @@ pub struct Request {
     pub peer: IpAddr,
     /// Address of the client: that of the peer, or what a trusted proxy says; `None` if that is no address.
     pub client: Option<IpAddr>,
+    /// It came through the TLS listener.
+    pub is_secure: bool,
     pub body: Body,
 }
 
@@ -177,6 +179,7 @@ mod tests {
             headers,
             peer,
             client: Some(peer),
+            is_secure: false,
             body: Body::whole(body.to_owned()),
         }
     }

@@ -1,7 +1,8 @@
 //! The listeners and all their connections (`contract/http-api.md` §1).
 //!
-//! `bind` → `spawn` → one accept loop per listener, one task per connection, one look at all of them a second. A reload
-//! replaces the context, and the listeners only if the address changed. Beyond `CONNECTIONS` a peer gets 503.
+//! `bind` → `spawn` → one accept loop per listener, one task per connection, one look at all of them a second. The plain
+//! door is always open, the one with TLS if configured; both lead to the same routes. A reload replaces the context, and
+//! the listeners only if their address changed. Beyond `CONNECTIONS` a peer gets 503.
 
 mod connection;
 mod dispatch;
@@ -9,6 +10,8 @@ mod exchange;
 mod listen;
 mod pace;
 mod progress;
+mod secure;
+mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -26,11 +29,13 @@ use super::body::LARGE_BODIES;
 use super::layer::gzip::Compressions;
 use crate::config::Address;
 use crate::metrics::Requests;
+use crate::tls;
 
 pub use listen::{Error, Prepared, bind};
 
 use listen::{Host, Listening};
 use progress::Progress;
+use secure::Gate;
 
 /// Connections at once, if the limit of open files allows that many.
 pub const CONNECTIONS: usize = 4096;
@@ -50,8 +55,6 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r
 /// What all connections share.
 struct Shared {
     context: RefCell<Rc<Context>>,
-    /// The address that is listened on, as configured, for the log.
-    address: RefCell<Rc<str>>,
     requests: Requests,
     large_bodies: Rc<Semaphore>,
     compressions: Compressions,
@@ -65,12 +68,36 @@ struct Shared {
     ended: Notify,
 }
 
+/// A way in: plain, or through TLS.
+struct Entrance {
+    shared: Rc<Shared>,
+    /// The address that is listened on, as configured, for the log.
+    address: RefCell<Rc<str>>,
+    gate: Option<Gate>,
+}
+
 /// Cheap handle to the server.
 #[derive(Clone)]
 pub struct Handle {
     shared: Rc<Shared>,
-    listening: Listening,
+    plain: Door,
+    secure: Rc<RefCell<Option<Door>>>,
     looker: Rc<JoinHandle<()>>,
+}
+
+/// An entrance and its sockets.
+#[derive(Clone)]
+struct Door {
+    entrance: Rc<Entrance>,
+    listening: Listening,
+}
+
+/// What becomes of the TLS listener.
+pub enum Secure {
+    Stays,
+    Closes,
+    Opens(Prepared),
+    Moves(Prepared),
 }
 
 /// A connection's entry among all of them; leaves with it.
@@ -89,13 +116,12 @@ impl Drop for Place {
     }
 }
 
-/// Starts to accept. `open_files` is the limit of the process.
+/// Starts to accept on the plain door. `open_files` is the limit of the process.
 pub fn spawn(prepared: Prepared, context: Context, open_files: usize) -> Handle {
     let limit = CONNECTIONS.min(open_files.saturating_sub(OTHER_FILES)).max(16);
-    let (alarms, requests) = (context.alarms.clone(), context.requests.clone());
+    let requests = context.requests.clone();
     let shared = Rc::new(Shared {
         context: RefCell::new(Rc::new(context)),
-        address: RefCell::new("".into()),
         requests,
         large_bodies: Rc::new(Semaphore::new(LARGE_BODIES)),
         compressions: Compressions::default(),
@@ -107,10 +133,8 @@ pub fn spawn(prepared: Prepared, context: Context, open_files: usize) -> Handle 
         ended: Notify::new(),
     });
     let looker = Rc::new(tokio::task::spawn_local(look(shared.clone())));
-    let listening = Listening::new(prepared, alarms, Box::new(shared.clone()));
-    let handle = Handle { shared, listening, looker };
-    handle.name();
-    handle
+    let plain = Door::open(prepared, shared.clone(), None);
+    Handle { shared, plain, secure: Rc::default(), looker }
 }
 
 impl Handle {
@@ -124,12 +148,12 @@ impl Handle {
 
     /// The address that is listened on, as configured.
     pub fn address(&self) -> Address {
-        self.listening.address()
+        self.plain.listening.address()
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listening.addresses()
+        self.doors().iter().flat_map(|door| door.listening.addresses()).collect()
     }
 
     /// Everything of a move to `address` that can fail; `listen` follows.
@@ -137,18 +161,59 @@ impl Handle {
     /// # Errors
     /// The port is taken, or the address is not of this box; nothing has changed.
     pub async fn prepare(&self, address: &Address) -> Result<Prepared, Error> {
-        self.listening.prepare(address).await
+        self.plain.listening.prepare(address).await
     }
 
     /// Listens there from now on; connections stay.
     pub fn listen(&self, prepared: Prepared) {
-        self.listening.put(prepared);
-        self.name();
+        self.plain.listening.put(prepared);
+        self.plain.name();
+    }
+
+    /// As `prepare` for the TLS listener; `None`: there is to be none.
+    ///
+    /// # Errors
+    /// As `prepare`.
+    pub async fn prepare_secure(&self, address: Option<&Address>) -> Result<Secure, Error> {
+        let door = self.secure.borrow().clone();
+        Ok(match (door, address) {
+            (None, None) => Secure::Stays,
+            (Some(_), None) => Secure::Closes,
+            (Some(door), Some(address)) if door.listening.address() == *address => Secure::Stays,
+            (Some(door), Some(address)) => Secure::Moves(door.listening.prepare(address).await?),
+            (None, Some(address)) => {
+                let blocking = self.shared.context().blocking.clone();
+                Secure::Opens(bind(address, &blocking).await?)
+            }
+        })
+    }
+
+    /// Does what was prepared; connections stay.
+    pub fn listen_secure(&self, secure: Secure, tls: &tls::Handle) {
+        match secure {
+            Secure::Stays => {}
+            Secure::Closes => {
+                if let Some(door) = self.secure.take() {
+                    door.listening.close();
+                }
+            }
+            Secure::Opens(prepared) => {
+                let door = Door::open(prepared, self.shared.clone(), Some(Gate::new(tls.clone())));
+                self.secure.replace(Some(door));
+            }
+            Secure::Moves(prepared) => {
+                let door = self.secure.borrow().clone();
+                if let Some(door) = door {
+                    door.listening.put(prepared);
+                    door.name();
+                }
+            }
+        }
     }
 
     /// Stops listening and lets answers under way finish within `GRACE`.
     pub async fn shutdown(&self) {
-        self.listening.close();
+        self.doors().iter().for_each(|door| door.listening.close());
         self.shared.each(Progress::finish);
         let emptied = async {
             while self.shared.crowd.get() > 0 {
@@ -161,25 +226,53 @@ impl Handle {
         self.looker.abort();
     }
 
-    fn name(&self) {
-        let Address { host, port } = self.address();
-        self.shared.address.replace(format!("{host}:{port}").into());
+    fn doors(&self) -> Vec<Door> {
+        std::iter::once(self.plain.clone()).chain(self.secure.borrow().clone()).collect()
     }
 }
 
-impl Host for Rc<Shared> {
+impl Door {
+    fn open(prepared: Prepared, shared: Rc<Shared>, gate: Option<Gate>) -> Self {
+        let alarms = shared.context().alarms.clone();
+        let entrance = Rc::new(Entrance { shared, address: RefCell::new("".into()), gate });
+        let listening = Listening::new(prepared, alarms, entrance.component(), Box::new(entrance.clone()));
+        let door = Self { entrance, listening };
+        door.name();
+        door
+    }
+
+    fn name(&self) {
+        let Address { host, port } = self.listening.address();
+        self.entrance.address.replace(format!("{host}:{port}").into());
+    }
+}
+
+impl Entrance {
+    fn component(&self) -> &'static str {
+        if self.gate.is_some() { "HTTPS" } else { "HTTP" }
+    }
+}
+
+impl Host for Rc<Entrance> {
     fn accept_on(&self, socket: Weak<TcpListener>) -> JoinHandle<()> {
-        self.announce(&socket);
+        if let Some(Ok(address)) = socket.upgrade().map(|socket| socket.local_addr()) {
+            log::info!(target: self.component(), address = address.to_string().as_str(); "Listening");
+            self.shared.warn_if_open(address);
+        }
         tokio::task::spawn_local(accept(socket, self.clone()))
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        if self.crowd.get() < self.limit {
-            self.open(stream, peer);
-        } else {
-            log::warn!(target: "HTTP", "There are {} connections already, a further one is refused", self.limit);
-            self.requests.refused();
-            self.refuse(stream);
+        let shared = &self.shared;
+        if shared.crowd.get() < shared.limit {
+            shared.open(stream, peer, self.clone());
+            return;
+        }
+        log::warn!(target: self.component(), "There are {} connections already, a further one is refused", shared.limit);
+        shared.requests.refused();
+        // Under TLS it would have to be encrypted, which is what there is no place for.
+        if self.gate.is_none() {
+            shared.refuse(stream);
         }
     }
 }
@@ -194,19 +287,13 @@ impl Shared {
         all.iter().for_each(|progress| act(progress));
     }
 
-    fn announce(&self, socket: &Weak<TcpListener>) {
-        let Some(Ok(address)) = socket.upgrade().map(|socket| socket.local_addr()) else { return };
-        log::info!(target: "HTTP", address = address.to_string().as_str(); "Listening");
-        self.warn_if_open(address);
-    }
-
     fn warn_if_open(&self, address: SocketAddr) {
         if !self.context().auth.is_enabled() && !address.ip().to_canonical().is_loopback() {
             log::warn!(target: "Core", "Everyone in the network may use the API; api.auth.enable asks for a login");
         }
     }
 
-    fn open(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn open(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, entrance: Rc<Entrance>) {
         let progress = Progress::new(self.crowd.clone());
         let id = self.next.get();
         self.next.set(id + 1);
@@ -214,10 +301,9 @@ impl Shared {
         self.crowd.set(self.crowd.get() + 1);
         self.requests.connected(self.crowd.get());
         let place = Place { shared: self.clone(), id };
-        let address = self.address.borrow().clone();
         tokio::task::spawn_local(async move {
             let peer = peer.ip().to_canonical();
-            connection::serve(stream, peer, address, place.shared.clone(), progress).await;
+            connection::serve(stream, peer, entrance, place.shared.clone(), progress).await;
             drop(place);
         });
     }
@@ -240,12 +326,12 @@ impl Shared {
 }
 
 /// Ends with its listener.
-async fn accept(listener: Weak<TcpListener>, shared: Rc<Shared>) {
+async fn accept(listener: Weak<TcpListener>, entrance: Rc<Entrance>) {
     while let Some(accepted) = listen::next(&listener).await {
         match accepted {
-            Ok((stream, peer)) => shared.take(stream, peer),
+            Ok((stream, peer)) => entrance.take(stream, peer),
             Err(error) => {
-                log::warn!(target: "HTTP", error = error.to_string().as_str(); "A connection can't be accepted");
+                log::warn!(target: entrance.component(), error = error.to_string().as_str(); "A connection can't be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

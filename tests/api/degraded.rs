@@ -236,7 +236,9 @@ fn names_that_do_not_resolve_do_not_stop_the_start() {
         .env("CORE_HOST_NAME", "no.such.name.invalid")
         .env("CORE_HOST_AUTO", "true")
         .env("CORE_TLS_ENABLE", "true")
-        .env("CORE_TLS_AUTO", "true");
+        .env("CORE_TLS_ADDRESS", "127.0.0.1:${TLS_PORT}")
+        .env("CORE_TLS_AUTO", "true")
+        .env("RILL_ACME_DIRECTORY", "http://127.0.0.1:1/directory");
     let daemon = setup.start();
     assert_eq!(daemon.get("/ping").text(), "pong");
     assert_eq!(daemon.json("/api/v3/config")["config"]["host"]["name"], json!(["no.such.name.invalid"]));
@@ -296,14 +298,12 @@ fn settings_without_effect_are_alarms_until_they_are_switched_off() {
         "access_key_id": "k", "secret_access_key": "s", "region": "r", "use_ssl": true}]);
     let config = |is_on: bool| {
         let s3 = if is_on { s3.clone() } else { json!([]) };
-        json!({"version": 3, "host": {"name": ["box.invalid"]}, "tls": {"enable": is_on, "auto": true},
-            "rtmp": {"enable": is_on}, "srt": {"enable": is_on}, "metrics": {"enable": is_on}, "storage": {"s3": s3}})
+        json!({"version": 3, "rtmp": {"enable": is_on}, "srt": {"enable": is_on}, "metrics": {"enable": is_on}, "storage": {"s3": s3}})
     };
     let daemon = Setup { config_file: Some(config(true)), ..Setup::default() }.start();
     let about = daemon.json("/api");
     let log = daemon.json("/api/v3/log").to_string();
     for (key, text) in [
-        ("tls.enable", "HTTP stays unencrypted"),
         ("rtmp.enable", "no RTMP server yet"),
         ("srt.enable", "no SRT server yet"),
         ("storage.s3", "not mounted: cloud"),

@@ -13,4 +13,5 @@ mod hostile;
 mod import;
 mod process;
 mod server;
+mod tls;
 mod vectors;

@@ -47,7 +47,8 @@ impl Site {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value")));
         let uri = format!("/{mount}{path}").parse().expect("a target");
         let (headers, query) = (headers.collect(), Query::default());
-        let req = Request { method: method.clone(), uri, query, headers, peer, client: Some(peer), body };
+        let req =
+            Request { method: method.clone(), uri, query, headers, peer, client: Some(peer), is_secure: false, body };
         match mounted(&self.storage, &self.mime, req, mount, path).await {
             Ok(response) => {
                 let (mut parts, body) = response.into_parts();
@@ -296,6 +297,7 @@ fn writes_through_the_api_are_seen_at_once() {
                 headers,
                 peer,
                 client: Some(peer),
+                is_secure: false,
                 body,
             };
             upload::write(&site.storage, req, "disk", path)

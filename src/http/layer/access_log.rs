@@ -10,6 +10,8 @@ use crate::http::request::target;
 
 /// What is known when the answer begins, held by reference counts: most entries are never written.
 pub(crate) struct Entry {
+    /// `HTTP` or `HTTPS`.
+    pub(crate) component: &'static str,
     /// The listener's.
     pub(crate) address: Rc<str>,
     pub(crate) client: Option<IpAddr>,
@@ -24,7 +26,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// Whether `write` has anything to do.
     pub(crate) fn is_wanted(&self) -> bool {
-        log::log_enabled!(target: "HTTP", log::Level::Debug) || self.is_warning()
+        log::log_enabled!(target: self.component, log::Level::Debug) || self.is_warning()
     }
 
     /// Writes the entry: debug, and warning from status 400 on. `sent` and `received` are bytes of bodies.
@@ -52,13 +54,13 @@ impl Entry {
     }
 
     fn log(&self, level: log::Level, now: Instant, received: u64, sent: u64) {
-        if !log::log_enabled!(target: "HTTP", level) {
+        if !log::log_enabled!(target: self.component, level) {
             return;
         }
         let client = self.client.map(|ip| ip.to_string()).unwrap_or_default();
         let latency = u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
         log::log!(
-            target: "HTTP",
+            target: self.component,
             level,
             address = &*self.address,
             client = client.as_str(),
@@ -91,6 +93,7 @@ mod tests {
     #[track_caller]
     fn check(method: &str, agent: &str, client: [u8; 4], status: u16, expected: bool) {
         let entry = Entry {
+            component: "HTTP",
             address: "127.0.0.1:8080".into(),
             client: Some(client.into()),
             method: method.parse().expect("a method"),

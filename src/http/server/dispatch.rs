@@ -17,10 +17,20 @@ use crate::http::{Context, Error, Request, api, files, graph, response, tree};
 
 /// Answers what waits for nothing; `None`: `answer` has to do it.
 pub(super) fn at_once(ctx: &Context, found: &Found, entry: &Entry, headers: &HeaderMap) -> Option<Answer> {
+    if let Some(text) = ctx.tls.challenge(entry.uri.path()) {
+        return Some(challenge(text));
+    }
     // What is open to everyone and only read needs no further look at who asks.
     let (Route::Files { mount, path }, Guard::Open) = (&found.route, found.guard) else { return None };
     let read = || files::at_once(ctx, entry, headers, mount, path);
     panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|cause| Some(Err(failed(&entry.uri, &*cause))))
+}
+
+/// What a certificate authority looks for (RFC 8555 §8.3).
+fn challenge(text: String) -> Answer {
+    let mut response = Response::new(response::full(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    Ok(response)
 }
 
 /// Answers `req`, which `found` says how. CORS, compression and logging are left to the caller.

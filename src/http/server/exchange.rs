@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::future::Either;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -34,13 +35,23 @@ pub(super) struct Connection {
     pub(super) shared: Rc<Shared>,
     pub(super) progress: Rc<Progress>,
     pub(super) peer: IpAddr,
+    pub(super) is_secure: bool,
     /// The listener's.
     pub(super) address: Rc<str>,
-    /// Of the current request.
+    /// Of the current request; HTTP/2 has several.
     pub(super) received: Rc<Received>,
 }
 
-/// Answers the requests of one connection, one after the other.
+impl Connection {
+    /// What is known of the body of a new request.
+    fn begin(&self, complete: bool) -> Rc<Received> {
+        let received = if self.progress.is_multiplexed() { Rc::default() } else { self.received.clone() };
+        received.begin(complete);
+        received
+    }
+}
+
+/// Answers the requests of one connection, one after the other, with HTTP/2 side by side.
 pub(super) struct Service(pub(super) Rc<Connection>);
 
 type Sent = Result<http::Response<Outflow>, Infallible>;
@@ -53,11 +64,14 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let connection = &self.0;
         connection.progress.asked();
-        let (parts, incoming) = request.into_parts();
-        connection.received.begin(incoming.is_end_stream());
+        let (mut parts, incoming) = request.into_parts();
+        let received = connection.begin(incoming.is_end_stream());
+        if parts.version == Version::HTTP_2 {
+            as_origin_form(&mut parts);
+        }
         let malformed = is_malformed(&parts);
         let ctx = connection.shared.context();
-        let (mut exchange, headers) = Exchange::new(connection, &ctx, parts);
+        let (mut exchange, headers) = Exchange::new(connection, &ctx, received, parts);
         if malformed {
             return Either::Left(ready(Ok(exchange.refuse(connection, &ctx))));
         }
@@ -68,9 +82,9 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             return Either::Left(ready(Ok(exchange.finish(connection, &ctx, answer))));
         }
         let query = Query::parse(uri.query().unwrap_or(""));
-        let body = Body::new(incoming, connection.received.clone(), connection.shared.large_bodies.clone());
+        let body = Body::new(incoming, exchange.received.clone(), connection.shared.large_bodies.clone());
         let (method, uri, peer, client) = (method.clone(), uri.clone(), connection.peer, *client);
-        let request = Request { method, uri, query, headers, peer, client, body };
+        let request = Request { method, uri, query, headers, peer, client, is_secure: connection.is_secure, body };
         let connection = connection.clone();
         Either::Right(Box::pin(async move {
             let answer = dispatch::answer(&ctx, found, request).await;
@@ -82,6 +96,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
 /// What is known of a request until its answer begins.
 struct Exchange {
     entry: Entry,
+    received: Rc<Received>,
     origin: Option<HeaderValue>,
     /// Headers that a preflight asks for.
     requested: Option<HeaderValue>,
@@ -90,11 +105,12 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(connection: &Connection, ctx: &Context, parts: Parts) -> (Self, HeaderMap) {
+    fn new(connection: &Connection, ctx: &Context, received: Rc<Received>, parts: Parts) -> (Self, HeaderMap) {
         let Parts { method, uri, version, headers, .. } = parts;
         let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         let exchange = Self {
             entry: Entry {
+                component: if connection.is_secure { "HTTPS" } else { "HTTP" },
                 address: connection.address.clone(),
                 client: ctx.auth.client(connection.peer, &headers),
                 method,
@@ -104,6 +120,7 @@ impl Exchange {
                 started: Instant::now(),
                 status: StatusCode::OK,
             },
+            received,
             origin: headers.get(header::ORIGIN).cloned(),
             requested: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
             accepts_gzip: accepts.is_some_and(|list| list.contains("gzip")),
@@ -132,21 +149,37 @@ impl Exchange {
         let mut response = malformed_answer();
         ctx.cors.apply(self.entry.uri.path(), self.origin.as_ref(), response.headers_mut());
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if self.entry.version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         self.send(connection, response)
     }
 
     fn send(mut self, connection: &Rc<Connection>, mut response: Response) -> http::Response<Outflow> {
-        let unread = !connection.received.complete.get();
+        let is_multiplexed = connection.progress.is_multiplexed();
+        let unread = !is_multiplexed && !self.received.complete.get();
         if unread {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.entry.status = response.status();
         connection.shared.requests.answered(response.status().as_u16());
         let entry = self.entry.is_wanted().then(|| Box::new(self.entry));
-        let connection = connection.clone();
-        response.map(|body| Outflow { body, entry, connection, unread, sent: 0 })
+        let (connection, received) = (connection.clone(), self.received);
+        if is_multiplexed {
+            connection.progress.owe(true);
+        }
+        response.map(|body| Outflow { body, entry, connection, received, unread, is_owed: is_multiplexed, sent: 0 })
     }
+}
+
+/// An HTTP/2 request as the others are written.
+fn as_origin_form(parts: &mut Parts) {
+    let host = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(host) = host {
+        parts.headers.entry(header::HOST).or_insert(host);
+    }
+    let path = parts.uri.path_and_query().cloned();
+    parts.uri = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
 }
 
 fn is_malformed(parts: &Parts) -> bool {
@@ -167,8 +200,20 @@ pub(super) struct Outflow {
     /// `None`: it would not be written.
     entry: Option<Box<Entry>>,
     connection: Rc<Connection>,
+    received: Rc<Received>,
     unread: bool,
+    /// HTTP/2: the next piece is there, and waits for the peer's window.
+    is_owed: bool,
     sent: u64,
+}
+
+impl Outflow {
+    fn owe(&mut self, is_owed: bool) {
+        if self.is_owed != is_owed && self.connection.progress.is_multiplexed() {
+            self.is_owed = is_owed;
+            self.connection.progress.owe(is_owed);
+        }
+    }
 }
 
 impl http_body::Body for Outflow {
@@ -177,6 +222,7 @@ impl http_body::Body for Outflow {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let polled = self.body.as_mut().poll_frame(cx);
+        self.owe(polled.is_ready());
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             self.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
         }
@@ -194,10 +240,11 @@ impl http_body::Body for Outflow {
 
 impl Drop for Outflow {
     fn drop(&mut self) {
+        self.owe(false);
         self.connection.progress.answered(self.unread);
         self.connection.shared.requests.moved(self.connection.received.bytes.get(), self.sent);
         if let Some(entry) = &self.entry {
-            entry.write(Instant::now(), self.connection.received.bytes.get(), self.sent);
+            entry.write(Instant::now(), self.received.bytes.get(), self.sent);
         }
     }
 }

@@ -39,7 +39,6 @@ const RESOLVE_TIME: Duration = Duration::from_secs(2);
 /// Longest pause between two attempts to resolve a name.
 const RETRY_CEILING: Duration = Duration::from_secs(30);
 
-const COMPONENT: &str = "HTTP";
 /// Alarm key of a name that is not known.
 const ADDRESS: &str = "address";
 
@@ -85,6 +84,8 @@ pub(super) struct Listening(Rc<Inner>);
 struct Inner {
     resolver: Resolver,
     alarms: Alarms,
+    /// `HTTP` or `HTTPS`.
+    component: &'static str,
     host: Box<dyn Host>,
     state: RefCell<State>,
 }
@@ -179,10 +180,10 @@ impl Resolver {
 
 impl Listening {
     /// Accepts on what `bind` opened.
-    pub(super) fn new(prepared: Prepared, alarms: Alarms, host: Box<dyn Host>) -> Self {
+    pub(super) fn new(prepared: Prepared, alarms: Alarms, component: &'static str, host: Box<dyn Host>) -> Self {
         let state = State { address: prepared.address.clone(), open: Vec::new(), search: None };
         let resolver = prepared.resolver.clone();
-        let listening = Self(Rc::new(Inner { resolver, alarms, host, state: RefCell::new(state) }));
+        let listening = Self(Rc::new(Inner { resolver, alarms, component, host, state: RefCell::new(state) }));
         listening.put(prepared);
         listening
     }
@@ -223,7 +224,7 @@ impl Listening {
         }
         let search = match unknown {
             None => {
-                self.0.alarms.clear(COMPONENT, ADDRESS);
+                self.0.alarms.clear(self.0.component, ADDRESS);
                 None
             }
             Some(error) => {
@@ -239,6 +240,7 @@ impl Listening {
         let mut state = self.0.state.borrow_mut();
         state.search = None;
         state.open.clear();
+        self.0.alarms.clear(self.0.component, ADDRESS);
     }
 
     async fn search(self) {
@@ -251,7 +253,7 @@ impl Listening {
             match found.and_then(|places| Ok((self.open(&places)?, places))) {
                 Ok((opened, places)) => {
                     self.occupy(&places, opened);
-                    return self.0.alarms.clear(COMPONENT, ADDRESS);
+                    return self.0.alarms.clear(self.0.component, ADDRESS);
                 }
                 Err(error) => self.complain(&error),
             }
@@ -262,11 +264,12 @@ impl Listening {
         let Address { host, port } = self.address();
         let list: Vec<String> = self.addresses().iter().map(SocketAddr::to_string).collect();
         let text = format!(
-            "HTTP can't listen on {host}:{port} ({}); it listens on {} only and goes on trying",
+            "{} can't listen on {host}:{port} ({}); it listens on {} only and goes on trying",
+            self.0.component,
             chain(error),
             list.join(", ")
         );
-        self.0.alarms.raise(Now::read(), COMPONENT, ADDRESS, text);
+        self.0.alarms.raise(Now::read(), self.0.component, ADDRESS, text);
     }
 
     /// The sockets of those `places` that are not open.
@@ -291,7 +294,7 @@ impl Listening {
         for place in places {
             match open_one(*place) {
                 Ok(socket) => state.open.push(self.accept_on(*place, socket)),
-                Err(error) => log::error!(target: COMPONENT, "{}", chain(&error)),
+                Err(error) => log::error!(target: self.0.component, "{}", chain(&error)),
             }
         }
     }

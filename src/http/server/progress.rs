@@ -41,6 +41,12 @@ pub(super) struct Progress {
     /// The next blocked write asks the kernel for `undelivered`.
     measure: Cell<bool>,
     resting: Cell<bool>,
+    /// Requests under way.
+    active: Cell<usize>,
+    /// HTTP/2: many requests at once, and frames that are no request.
+    is_multiplexed: Cell<bool>,
+    /// Answers of an HTTP/2 connection whose next piece is there and waits for the peer's window.
+    owed: Cell<usize>,
     /// Connections of the server.
     crowd: Rc<Cell<usize>>,
 }
@@ -60,6 +66,9 @@ impl Progress {
             undelivered: Cell::new(0),
             measure: Cell::new(false),
             resting: Cell::new(false),
+            active: Cell::new(0),
+            is_multiplexed: Cell::new(false),
+            owed: Cell::new(0),
             crowd,
         })
     }
@@ -71,7 +80,7 @@ impl Progress {
         let seen = Seen {
             phase: self.phase.get(),
             since,
-            blocked: self.blocked.get(),
+            blocked: self.blocked.get() || self.owed.get() > 0,
             delivered: self.sent.get().saturating_sub(self.undelivered.get()),
             window: self.window.get(),
         };
@@ -106,19 +115,47 @@ impl Progress {
 
     /// The body of the current answer has gone to hyper or was dropped.
     pub(super) fn answered(&self, unread: bool) {
-        self.answered.set(true);
+        self.active.set(self.active.get().saturating_sub(1));
+        self.answered.set(self.active.get() == 0);
         self.unread.set(unread);
     }
 
     /// A request's headers are complete.
     pub(super) fn asked(&self) {
-        self.enter(Phase::Busy);
+        if self.active.get() == 0 {
+            self.enter(Phase::Busy);
+        }
+        self.active.set(self.active.get() + 1);
         self.answered.set(false);
+    }
+
+    /// The handshake is over; `is_multiplexed`: HTTP/2 follows.
+    pub(super) fn secured(&self, is_multiplexed: bool) {
+        self.is_multiplexed.set(is_multiplexed);
+        self.enter(Phase::Fresh);
+    }
+
+    /// Whether the connection carries many requests at once.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.is_multiplexed.get()
+    }
+
+    /// An answer's next piece waits for the peer, or does not any more.
+    pub(super) fn owe(&self, is_owed: bool) {
+        let owed = self.owed.get();
+        self.owed.set(if is_owed { owed + 1 } else { owed.saturating_sub(1) });
+    }
+
+    /// Whether the connection was told to close over an answer that its peer does not take, or a request that does not
+    /// come.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.order.get() == Some(Order::Close) && self.phase.get() != Phase::Idle
     }
 
     /// Bytes have come from the peer.
     pub(super) fn received(&self) {
-        if self.phase.get() == Phase::Idle {
+        // A frame of HTTP/2 may be anything; its headers count as idle time until they are complete.
+        if self.phase.get() == Phase::Idle && !self.is_multiplexed.get() {
             self.enter(Phase::Head);
         }
     }

@@ -12,9 +12,17 @@ use super::pointer;
 use crate::harness::Variables;
 use crate::harness::http::{self, Request, Response};
 use crate::harness::setup::substitute;
+use crate::harness::tls;
+
+/// Where the daemon listens.
+#[derive(Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) plain: SocketAddr,
+    pub(crate) secure: SocketAddr,
+}
 
 /// Runs a case, again and again while its `retry` allows.
-pub(crate) fn run(case: &Value, address: SocketAddr, variables: &mut Variables) -> Result<(), String> {
+pub(crate) fn run(case: &Value, address: Addresses, variables: &mut Variables) -> Result<(), String> {
     pause(case);
     let milliseconds = |name: &str| case["retry"][name].as_u64().map(Duration::from_millis);
     let end = Instant::now() + milliseconds("timeout_ms").unwrap_or_default();
@@ -29,7 +37,7 @@ pub(crate) fn run(case: &Value, address: SocketAddr, variables: &mut Variables) 
 }
 
 /// Runs a case without its `retry`.
-pub(crate) fn run_once(case: &Value, address: SocketAddr, variables: &mut Variables) -> Result<(), String> {
+pub(crate) fn run_once(case: &Value, address: Addresses, variables: &mut Variables) -> Result<(), String> {
     pause(case);
     attempt(case, address, variables)
 }
@@ -40,17 +48,20 @@ fn pause(case: &Value) {
     }
 }
 
-fn attempt(case: &Value, address: SocketAddr, variables: &mut Variables) -> Result<(), String> {
+fn attempt(case: &Value, address: Addresses, variables: &mut Variables) -> Result<(), String> {
     let request = build(&substitute(&case["request"], variables))?;
-    let response = http::send(address, &request, http::TIMEOUT).map_err(|error| error.to_string())?;
+    let answer = if case["request"]["scheme"] == "https" {
+        tls::connect(address.secure, tls::Offer::default(), http::TIMEOUT)
+            .and_then(|stream| http::exchange(stream, &address.secure.to_string(), &request))
+    } else {
+        http::send(address.plain, &request, http::TIMEOUT)
+    };
+    let response = answer.map_err(|error| error.to_string())?;
     check(case, &response, variables)?;
     capture(case, &response, variables)
 }
 
 fn build(request: &Value) -> Result<Request, String> {
-    if request["scheme"] == "https" {
-        return Err("this runner does not speak https".to_owned());
-    }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut headers = Vec::new();
     for (name, value) in request["headers"].as_object().into_iter().flatten() {

@@ -103,7 +103,7 @@ fn run_group(setup_name: &str, setup: &Value, cases: &[(Value, bool)]) -> Vec<Ou
             return cases.iter().map(|(case, _)| outcome(case, Verdict::Fail, reason.clone())).collect();
         }
     };
-    let address = daemon.address();
+    let address = case::Addresses { plain: daemon.address(), secure: daemon.secure_address() };
     let judge = |(case, ignored): &(Value, bool)| {
         if *ignored {
             // Later cases need its effect; its answer is not judged.
@@ -194,6 +194,7 @@ golden_files! {
     skills "skills.json"
     readonly "readonly.json"
     router "router.json"
+    tls "tls.json"
     widget "widget.json"
     swagger "swagger.json"
 }

@@ -95,8 +95,12 @@ impl Response {
 ///
 /// A body that the server does not want to read to its end is no error: its answer counts.
 pub(crate) fn send(address: SocketAddr, request: &Request, timeout: Duration) -> io::Result<Response> {
-    let mut stream = connect(address, timeout)?;
-    stream.write_all(&request.head(&address.to_string()))?;
+    exchange(connect(address, timeout)?, &address.to_string(), request)
+}
+
+/// As [`send`] over a connection that is there already.
+pub(crate) fn exchange(mut stream: impl Read + Write, host: &str, request: &Request) -> io::Result<Response> {
+    stream.write_all(&request.head(host))?;
     if request.chunked {
         if let Some(body) = request.body.as_deref().filter(|body| !body.is_empty()) {
             write!(stream, "{:x}\r\n", body.len())?;

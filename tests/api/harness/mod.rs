@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod ports;
 pub(crate) mod setup;
 pub(crate) mod stub;
+pub(crate) mod tls;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -53,8 +54,8 @@ impl Daemon {
         let work = tempfile::Builder::new().prefix("golden-").tempdir().map_err(|e| format!("work directory: {e}"))?;
         let variables = setup::variables(work.path());
         setup::fill_work_dir(setup, work.path(), &variables).map_err(|e| format!("work directory: {e}"))?;
-        let stubs =
-            setup.fixtures.iter().map(|f| setup::start_fixture(f, &variables)).collect::<Result<Vec<_>, _>>()?;
+        let stubs = setup.fixtures.iter().filter_map(|f| setup::start_fixture(f, &variables).transpose());
+        let stubs = stubs.collect::<Result<Vec<_>, _>>()?;
         let environment = setup::environment(setup, &variables);
         Ok(Self { child: None, work, environment, open_files: setup.open_files, variables, _stubs: stubs })
     }
@@ -126,6 +127,12 @@ impl Daemon {
 
     pub(crate) fn address(&self) -> SocketAddr {
         let port = self.variables["HTTP_PORT"].parse().expect("HTTP_PORT is a number");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+
+    /// Where HTTPS listens.
+    pub(crate) fn secure_address(&self) -> SocketAddr {
+        let port = self.variables["TLS_PORT"].parse().expect("TLS_PORT is a number");
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Daemon, ports, stub};
+use super::{Daemon, ports, stub, tls};
 
 /// Placeholder name to value, as the golden format lists them.
 pub(crate) type Variables = BTreeMap<String, String>;
@@ -139,13 +139,18 @@ pub(super) fn fill_work_dir(setup: &Setup, work: &Path, variables: &Variables) -
     Ok(())
 }
 
-pub(super) fn start_fixture(fixture: &Value, variables: &Variables) -> Result<stub::Stub, String> {
+pub(super) fn start_fixture(fixture: &Value, variables: &Variables) -> Result<Option<stub::Stub>, String> {
     let fixture = substitute(fixture, variables);
     match fixture["type"].as_str() {
         Some("http") => {
             let port = fixture["port"].as_str().and_then(|port| port.parse().ok()).ok_or("fixture without port")?;
             let routes = fixture["routes"].as_array().cloned().unwrap_or_default();
-            stub::Stub::start(port, routes).map_err(|error| format!("fixture http: {error}"))
+            stub::Stub::start(port, routes).map(Some).map_err(|error| format!("fixture http: {error}"))
+        }
+        Some("tls-cert") => {
+            let work = Path::new(&variables["WORK_DIR"]);
+            tls::write_certificate(&work.join("cert.pem"), &work.join("key.pem"), &["localhost"]);
+            Ok(None)
         }
         other => Err(format!("this runner has no fixture {other:?}")),
     }

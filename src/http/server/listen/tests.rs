@@ -94,7 +94,7 @@ fn a_name_that_is_not_known_is_listened_on_once_it_is() {
     run(async {
         let (port, alarms) = (free_port(), Alarms::default());
         let prepared = bind_by(&address("box", port), answers(&[None, None, Some(&["127.0.0.2"])])).await.unwrap();
-        let listening = Listening::new(prepared, alarms.clone(), greet());
+        let listening = Listening::new(prepared, alarms.clone(), "HTTP", greet());
         assert!(listening.addresses().contains(&socket("127.0.0.1", port)));
         let alarm = &alarms.list()[0];
         assert_eq!((alarm.component, alarm.key.as_str()), ("HTTP", "address"));
@@ -115,7 +115,7 @@ fn a_name_of_loopback_takes_over_what_is_open() {
     run(async {
         let (port, alarms) = (free_port(), Alarms::default());
         let prepared = bind_by(&address("box", port), answers(&[None, Some(&["127.0.0.1"])])).await.unwrap();
-        let listening = Listening::new(prepared, alarms.clone(), greet());
+        let listening = Listening::new(prepared, alarms.clone(), "HTTP", greet());
         eventually("the name is known", || alarms.list().is_empty()).await;
         assert_eq!(listening.addresses(), [socket("127.0.0.1", port)]);
         connect("127.0.0.1", port).await.unwrap();
@@ -137,7 +137,7 @@ fn a_move_to_an_unknown_name_keeps_what_is_open() {
     run(async {
         let (port, alarms) = (free_port(), Alarms::default());
         let prepared = bind_by(&address("127.0.0.1", port), answers(&[None])).await.unwrap();
-        let listening = Listening::new(prepared, alarms.clone(), greet());
+        let listening = Listening::new(prepared, alarms.clone(), "HTTP", greet());
         listening.put(listening.prepare(&address("box", port)).await.unwrap());
         assert_eq!(listening.address(), address("box", port));
         assert_eq!(listening.addresses(), [socket("127.0.0.1", port)]);
@@ -155,7 +155,7 @@ fn all_addresses_and_one_of_them_follow_each_other_on_one_port() {
     run(async {
         let port = free_port();
         let prepared = bind_by(&address("", port), answers(&[None])).await.unwrap();
-        let listening = Listening::new(prepared, Alarms::default(), greet());
+        let listening = Listening::new(prepared, Alarms::default(), "HTTP", greet());
         for host in ["127.0.0.1", "", "127.0.0.2", ""] {
             listening.put(listening.prepare(&address(host, port)).await.unwrap());
             assert_eq!(listening.addresses().len(), 1, "{host:?}");
@@ -170,7 +170,7 @@ fn a_move_that_fails_leaves_what_is_open() {
         let foreign = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
         let port = foreign.local_addr().unwrap().port();
         let prepared = bind_by(&address("127.0.0.1", port), answers(&[None])).await.unwrap();
-        let listening = Listening::new(prepared, Alarms::default(), greet());
+        let listening = Listening::new(prepared, Alarms::default(), "HTTP", greet());
         let moved = listening.prepare(&address("127.0.0.2", port)).await;
         assert!(matches!(moved, Err(Error::Bind { .. })));
         assert_eq!(listening.address(), address("127.0.0.1", port));
@@ -195,7 +195,7 @@ fn who_waits_in_a_socket_that_is_closed_is_not_turned_away() {
     run(async {
         let port = free_port();
         let prepared = bind_by(&address("127.0.0.1", port), answers(&[None])).await.unwrap();
-        let listening = Listening::new(prepared, Alarms::default(), greet());
+        let listening = Listening::new(prepared, Alarms::default(), "HTTP", greet());
         // Nothing of ours runs between these.
         let waiting = TcpStream::connect(("127.0.0.1", port)).unwrap();
         listening.put(listening.prepare(&address("", port)).await.unwrap());
