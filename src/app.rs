@@ -213,6 +213,7 @@ impl App {
         self.owners.events.dismiss(Farewell::Shutdown);
         tokio::join!(self.http.shutdown(), self.owners.supervisor.shutdown());
         self.owners.tls.end();
+        self.owners.storage.settle().await;
         self.sessions.shutdown().await;
     }
 
@@ -394,7 +395,7 @@ fn show_absent(config: &Config, alarms: &Alarms, now: Now) {
 
 fn routes(config: &Config) -> Result<route::Table, Error> {
     let table = route::Table::new(&config.router, &config.api)?;
-    Ok(table.with_prometheus(config.metrics.enable_prometheus))
+    Ok(table.with_prometheus(config.metrics.enable_prometheus).with_mounts(&config.storage.s3))
 }
 
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {

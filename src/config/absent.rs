@@ -19,9 +19,6 @@ pub struct Absent {
 /// All settings of this kind.
 pub fn absent(config: &Config) -> Vec<Absent> {
     let limited = config.sessions.max_sessions > 0 || config.sessions.max_bitrate_mbit > 0 || config.sessions.persist;
-    let mounts: Vec<&str> = config.storage.s3.iter().map(|mount| mount.name.as_str()).collect();
-    let mounts = mounts.join(", ");
-    let s3 = format!("S3 storage yet: these are not mounted: {mounts}");
     let row = |component, setting, is_on: bool, rest: &str| Absent {
         component,
         setting,
@@ -30,7 +27,6 @@ pub fn absent(config: &Config) -> Vec<Absent> {
     vec![
         row("RTMP", "rtmp.enable", config.rtmp.enable, "RTMP server yet: nobody can publish or play there"),
         row("SRT", "srt.enable", config.srt.enable, "SRT server yet: nobody can publish or play there"),
-        row("FS", "storage.s3", !mounts.is_empty(), &s3),
         row("Session", "sessions", config.sessions.enable && limited, "sessions yet: its limits do not hold"),
         row("Service", "service.enable", config.service.enable, "service connection yet: nothing is reported"),
         row("Update", "update_check", config.update_check, "update check yet: look for new versions yourself"),

@@ -24,6 +24,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::base::path;
+
 pub use absent::{Absent, absent};
 pub use driver::Loaded;
 pub use driver::offline_driver::{Offline, masked};
@@ -221,6 +223,16 @@ pub struct S3Storage {
     pub bucket: String,
     pub region: String,
     pub use_ssl: bool,
+}
+
+impl S3Storage {
+    /// Where its files are, cleaned; `None` if other files or the API are there already.
+    pub fn usable_mountpoint(&self) -> Option<String> {
+        let cleaned = path::clean(&self.mountpoint);
+        let taken =
+            |prefix: &str| cleaned.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        (cleaned != "/" && !["/api", "/memfs"].into_iter().any(taken)).then_some(cleaned)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! (`contract/http-api.md` §3, `contract/decisions.md`).
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ pub struct Auth {
     /// Host names under which an open API takes writes.
     own_names: Vec<String>,
     memory: Option<Credentials>,
+    /// Of the S3 mounts by name.
+    s3: BTreeMap<String, Credentials>,
     pub(crate) issuer: Issuer,
     pub(crate) keys: Keys,
     pub(crate) failures: Rc<RefCell<Failures>>,
@@ -66,6 +69,7 @@ impl Auth {
             "" => run.key.to_vec(),
             secret => format!("{}{}{secret}", auth.username, auth.password).into_bytes(),
         };
+        let s3 = config.storage.s3.iter();
         Self {
             config: auth.clone(),
             access: config.api.access_http.clone(),
@@ -73,6 +77,7 @@ impl Auth {
             trusted_proxies: config.rill.trusted_proxies.clone(),
             own_names,
             memory: config.storage.memory.auth.clone(),
+            s3: s3.filter_map(|mount| Some((mount.name.clone(), mount.auth.clone()?))).collect(),
             issuer: Issuer::new(key, run.id, run.start),
             keys,
             failures: run.failures.clone(),
@@ -108,7 +113,7 @@ impl Auth {
                 self.check_token(now, req, Use::Access).unwrap_or(Principal::Anonymous)
             }
             Guard::Refresh => self.check_token(now, req, Use::Refresh)?,
-            Guard::Mount => self.check_mount(&req.headers)?,
+            Guard::Mount => self.check_mount(&found.route, &req.headers)?,
         };
         let is_write = found.route.is_api_write()
             || found.route == Route::SkillsReload
@@ -186,8 +191,12 @@ impl Auth {
         }
     }
 
-    fn check_mount(&self, headers: &HeaderMap) -> Result<Principal, Error> {
-        let Some(expected) = &self.memory else { return Ok(Principal::Anonymous) };
+    fn check_mount(&self, route: &Route, headers: &HeaderMap) -> Result<Principal, Error> {
+        let expected = match route {
+            Route::Files { mount, .. } if mount != "mem" => self.s3.get(mount.as_ref()),
+            _ => self.memory.as_ref(),
+        };
+        let Some(expected) = expected else { return Ok(Principal::Anonymous) };
         let given = match headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) {
             Some(value) => basic(value)?,
             None => None,

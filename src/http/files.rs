@@ -1,11 +1,13 @@
-//! File routes: `/` (disk), `/memfs`, later S3 mounts: get, head, put, post, delete (`contract/http-api.md` §9).
+//! File routes: `/` (disk), `/memfs`, S3 mounts: get, head, put, post, delete (`contract/http-api.md` §9).
 //!
-//! request → `serve` → `disk` (index, links, cache) or memory → `send` (parts, dates, streaming) · `upload`. The API's
+//! request → `serve` → `disk` (index, links), memory or `s3`, through `caching` → `send` (parts, dates, streaming) · `upload`. The API's
 //! `/api/v3/fs` reads and writes through the same functions. Auth, CORS and compression are around it, not here.
 
+mod caching;
 mod disk;
 pub mod mime;
 mod playlist;
+mod s3;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,7 @@ pub(crate) async fn read(ctx: &Context, req: &Request, mount: &str, path: &str) 
     match ctx.storage.mount(mount).ok_or_else(|| unknown_mount(mount))? {
         Mount::Mem(mem) => memory(mem, &asked, content_type),
         Mount::Disk(disk) => disk::plain(disk, &asked, content_type).await,
+        Mount::S3(s3) => s3::plain(&s3, &asked, content_type).await,
     }
 }
 
@@ -62,16 +65,25 @@ async fn mounted(storage: &storage::Handle, mime: &mime::Table, req: Request, mo
         return answer;
     }
     match storage.mount(mount).ok_or_else(|| unknown_mount(mount))? {
-        Mount::Mem(_) => match req.method {
-            Method::PUT | Method::POST => upload::write(storage, req, mount, path).await,
-            Method::DELETE => upload::remove(storage, mount, path).await,
-            _ => Err(Error::not_found()),
-        },
+        Mount::Mem(_) => written(storage, req, mount, path).await,
         Mount::Disk(_) if reads(&req.method) => {
             let content_type = mime.of(path).cloned().unwrap_or(HTML);
             disk::mounted(storage, &Asked::new(&req, path), content_type).await
         }
-        Mount::Disk(_) => disk::not_routed(storage),
+        Mount::Disk(_) => caching::skipped(storage.cache(), Err(Error::not_found())),
+        Mount::S3(s3) if reads(&req.method) => {
+            let content_type = mime.of(path).cloned().unwrap_or(DATA);
+            s3::mounted(storage.cache(), &s3, &Asked::new(&req, path), content_type).await
+        }
+        Mount::S3(_) => caching::skipped(storage.cache(), written(storage, req, mount, path).await),
+    }
+}
+
+async fn written(storage: &storage::Handle, req: Request, mount: &str, path: &str) -> Answer {
+    match req.method {
+        Method::PUT | Method::POST => upload::write(storage, req, mount, path).await,
+        Method::DELETE => upload::remove(storage, mount, path).await,
+        _ => Err(Error::not_found()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Segments are split on the path as sent and decoded once (H04), so an encoded slash never splits an id.
 //! Knows nothing of who asks: `auth` judges by `Guard`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -106,7 +107,7 @@ pub(crate) enum Route {
     Docs(Page),
     /// A file route; `path` is decoded and begins with `/`.
     Files {
-        mount: &'static str,
+        mount: Cow<'static, str>,
         path: String,
     },
     /// A file below a static directory; `path` as in `Files`.
@@ -167,6 +168,8 @@ pub struct Table {
     redirects: BTreeMap<String, String>,
     /// Prefix without trailing slash, and directory; longest prefix first.
     trees: Vec<(String, PathBuf)>,
+    /// Mount point without trailing slash, and name of each S3 mount; longest mount point first.
+    mounts: Vec<(String, String)>,
     login: bool,
     read_only: bool,
     prometheus: bool,
@@ -200,6 +203,15 @@ impl Table {
     #[must_use]
     pub fn with_prometheus(self, on: bool) -> Self {
         Self { prometheus: on, ..self }
+    }
+
+    /// Adds the routes of S3 mounts; of two at one place the first counts.
+    #[must_use]
+    pub fn with_mounts(mut self, mounts: &[config::S3Storage]) -> Self {
+        let places = mounts.iter().filter_map(|mount| Some((mount.usable_mountpoint()?, mount.name.clone())));
+        self.mounts.extend(places);
+        self.mounts.sort_by_key(|(place, _)| std::cmp::Reverse(place.len()));
+        self
     }
 
     /// Finds the route of `path` (as sent, without query) and `query` (without `?`).
@@ -318,15 +330,22 @@ impl Table {
             return Found { route, guard: Guard::Open, gzip: Gzip::Never };
         }
         let (mount, rest) = match path.strip_prefix("/memfs") {
-            Some(rest) if rest.starts_with('/') => ("mem", rest),
-            _ => ("disk", path),
+            Some(rest) if rest.starts_with('/') => (Cow::Borrowed("mem"), rest),
+            _ => self.find_s3(path).unwrap_or((Cow::Borrowed("disk"), path)),
         };
-        let writes = mount == "mem" && matches!(method.as_str(), "POST" | "PUT" | "DELETE");
+        let writes = mount != "disk" && matches!(method.as_str(), "POST" | "PUT" | "DELETE");
         let route = match percent_decode(rest) {
             Some(path) if (reads || writes) && path.starts_with('/') => Route::Files { mount, path },
             _ => Route::NotFound,
         };
         Found { route, guard: if writes { Guard::Mount } else { Guard::Open }, gzip: Gzip::ByType }
+    }
+
+    fn find_s3<'a>(&self, path: &'a str) -> Option<(Cow<'static, str>, &'a str)> {
+        self.mounts.iter().find_map(|(place, name)| {
+            let rest = path.strip_prefix(place.as_str()).filter(|rest| rest.starts_with('/'))?;
+            Some((Cow::Owned(name.clone()), rest))
+        })
     }
 
     /// Static directories answer GET and HEAD only (H48).

@@ -13,10 +13,12 @@ use crate::process::CleanupRule;
 pub(super) const RULES_PER_OWNER: usize = 256;
 
 /// The file system a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Mem,
     Disk,
+    /// By name; there may be no such mount, or not yet.
+    S3(String),
 }
 
 /// A rule that can be run.
@@ -40,13 +42,14 @@ pub(super) struct Candidate {
 }
 
 impl Rule {
-    /// `None` for file systems that are unknown and for broken patterns: such a rule does nothing.
+    /// `None` without a file system and for broken patterns: such a rule does nothing.
     pub(super) fn parse(rule: &CleanupRule) -> Option<Self> {
         let (name, pattern) = rule.pattern.split_once(':')?;
         let target = match name {
             "mem" | "memfs" => Target::Mem,
             "disk" | "diskfs" => Target::Disk,
-            _ => return None,
+            "" => return None,
+            name => Target::S3(name.to_owned()),
         };
         let seconds = Some(rule.max_file_age_seconds).filter(|&seconds| seconds > 0);
         Some(Self {
@@ -96,15 +99,16 @@ impl Rules {
         self.0.remove(owner).unwrap_or_default()
     }
 
-    /// Whether any rule has something to do.
+    /// Whether any rule about the box itself has something to do.
     pub(super) fn has_standing(&self) -> bool {
-        self.0.values().flatten().any(Rule::is_standing)
+        let is_here = |rule: &&Rule| matches!(rule.target, Target::Mem | Target::Disk);
+        self.0.values().flatten().filter(is_here).any(Rule::is_standing)
     }
 
     /// The rules about `target` that have something to do.
-    pub(super) fn standing(&self, target: Target) -> Vec<Rule> {
+    pub(super) fn standing(&self, target: &Target) -> Vec<Rule> {
         let all = self.0.values().flatten();
-        all.filter(|rule| rule.target == target && rule.is_standing()).cloned().collect()
+        all.filter(|rule| rule.target == *target && rule.is_standing()).cloned().collect()
     }
 }
 
@@ -150,8 +154,9 @@ mod tests {
             ("disk:/a*", Some(Target::Disk)),
             ("diskfs:/a*", Some(Target::Disk)),
             ("/a*", None),
-            ("s3:/a*", None),
-            ("Mem:/a*", None),
+            ("my_s3-2:/a*", Some(Target::S3("my_s3-2".to_owned()))),
+            (":/a*", None),
+            ("Mem:/a*", Some(Target::S3("Mem".to_owned()))),
             ("mem:/[", None),
         ] {
             assert_eq!(rule(pattern, 1, 0).map(|rule| rule.target), target, "{pattern}");

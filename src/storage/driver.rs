@@ -73,7 +73,7 @@ async fn round(inner: &Inner, schedule: &mut Schedule) {
 
 /// Removes what the standing rules about files in memory say.
 fn clean_mem(inner: &Inner, now: Instant) {
-    let rules = inner.rules.borrow().standing(Target::Mem);
+    let rules = inner.rules.borrow().standing(&Target::Mem);
     for rule in rules {
         let files = inner.mem.list(rule.glob.prefix()).into_iter().filter(|file| rule.glob.matches(&file.path));
         let candidates = files.map(|file| Candidate {
@@ -119,12 +119,18 @@ impl Late {
 /// Removes the files of those `rules` of `owner` that purge.
 pub(super) fn purge(inner: &Rc<Inner>, owner: &str, rules: Vec<Rule>) {
     for rule in rules.into_iter().filter(|rule| rule.purge) {
-        match rule.target {
+        match &rule.target {
             Target::Mem => {
                 purge_mem(inner, &rule);
                 inner.late.borrow_mut().remember(owner, rule, Instant::now() + LATE_UPLOAD);
             }
             Target::Disk => inner.purges.borrow_mut().push(rule),
+            Target::S3(name) => {
+                if let Some(mount) = inner.s3.borrow().iter().find(|mount| mount.name() == name) {
+                    mount.purges().add(owner, rule.clone());
+                    mount.wake();
+                }
+            }
         }
     }
     inner.wake.notify_one();
@@ -155,7 +161,7 @@ async fn purge_disk(inner: &Inner) {
 }
 
 async fn clean_disk(inner: &Inner) {
-    let rules = inner.rules.borrow().standing(Target::Disk);
+    let rules = inner.rules.borrow().standing(&Target::Disk);
     let mut starts: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
     for rule in &rules {
         let prefix = rule.glob.prefix();

@@ -1,14 +1,15 @@
-//! The file systems by name: `disk`, `mem`, later S3; and the cleanup rules that run over them.
+//! The file systems by name: `disk`, `mem`, and those of S3; and the cleanup rules that run over them.
 //!
 //! `Handle::mount` → `Mount` → reader or writer. The task in `driver` runs the rules; `disk_driver` does the disk's
-//! IO on blocking threads; `cache` keeps small files of the disk. What a reload changes is applied by
-//! `reconfigure`: files in memory stay.
+//! IO on blocking threads; `s3` speaks to its servers; `cache` keeps small files of disk and S3. What a reload changes
+//! is applied by `reconfigure`: files in memory stay, and so do S3 mounts that it does not concern.
 
 mod cache;
 mod cleanup;
 mod disk_driver;
 mod driver;
 mod root_driver;
+mod s3;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 
 pub use cache::{Cache, CacheUsage, Cached};
 pub use disk_driver::{Disk, DiskReader, DiskUsage, DiskWriter, Opened};
+pub use s3::{Error as S3Error, Meta as S3Meta, S3, S3Reader, S3Writer};
 
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
@@ -53,6 +55,8 @@ pub enum Error {
     Io { act: &'static str, path: String, source: io::Error },
     #[error(transparent)]
     Memfs(#[from] memfs::Error),
+    #[error(transparent)]
+    S3(#[from] s3::Error),
 }
 
 /// Handles and facts that the mounts need.
@@ -76,7 +80,9 @@ struct Inner {
     ram: u64,
     memory_limit: Cell<Option<u64>>,
     alarms: Alarms,
-    rules: RefCell<Rules>,
+    s3: RefCell<Vec<S3>>,
+    s3_shared: s3::Shared,
+    rules: Rc<RefCell<Rules>>,
     seen: RefCell<Seen>,
     /// Rules about the disk whose files are to be removed.
     purges: RefCell<Vec<Rule>>,
@@ -88,15 +94,16 @@ struct Inner {
 pub enum Mount<'a> {
     Mem(&'a Memfs),
     Disk(&'a Disk),
+    S3(S3),
 }
 
 /// What the API tells about a file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
-    pub name: &'static str,
+    pub name: String,
     pub kind: &'static str,
     /// Where it is mounted.
-    pub path: &'static str,
+    pub path: String,
 }
 
 /// A listed file.
@@ -121,6 +128,7 @@ pub enum Purge {
 pub fn spawn(section: &config::Storage, deps: Deps) -> Handle {
     let run: String = deps.entropy.iter().map(|byte| format!("{byte:02x}")).collect();
     let wake = Rc::new(Notify::new());
+    let s3_shared = s3::Shared::spawn(&deps.blocking);
     let disk = Disk::new(deps.blocking, &section.disk.dir, run, wake.clone());
     disk.reconfigure(&section.disk.dir, section.disk.max_size);
     let inner = Rc::new(Inner {
@@ -130,13 +138,16 @@ pub fn spawn(section: &config::Storage, deps: Deps) -> Handle {
         ram: deps.ram,
         memory_limit: Cell::new(section.memory.max_size),
         alarms: deps.alarms,
-        rules: RefCell::default(),
+        s3: RefCell::default(),
+        s3_shared,
+        rules: Rc::default(),
         seen: RefCell::default(),
         purges: RefCell::default(),
         late: RefCell::default(),
         wake,
     });
     tokio::task::spawn_local(driver::run(Rc::downgrade(&inner)));
+    inner.mount_s3(&section.s3);
     Handle(inner)
 }
 
@@ -158,6 +169,7 @@ impl Handle {
         }
         inner.disk.reconfigure(&section.disk.dir, section.disk.max_size);
         inner.cache.reconfigure(section.disk.cache.clone());
+        inner.mount_s3(&section.s3);
         inner.wake.notify_one();
     }
 
@@ -166,16 +178,21 @@ impl Handle {
         match name {
             "mem" => Some(Mount::Mem(&self.0.mem)),
             "disk" => Some(Mount::Disk(&self.0.disk)),
-            _ => None,
+            name => self.0.s3.borrow().iter().find(|mount| mount.name() == name).cloned().map(Mount::S3),
         }
     }
 
     /// All file systems.
     pub fn mounts(&self) -> Vec<Described> {
-        vec![
-            Described { name: "disk", kind: "disk", path: "/" },
-            Described { name: "mem", kind: "mem", path: "/memfs" },
-        ]
+        let described = |name: &str, kind, path: &str| Described { name: name.to_owned(), kind, path: path.to_owned() };
+        let own = [described("disk", "disk", "/"), described("mem", "mem", "/memfs")];
+        let s3 = self.0.s3.borrow();
+        own.into_iter().chain(s3.iter().map(|mount| described(mount.name(), "s3", mount.mountpoint()))).collect()
+    }
+
+    /// Waits a moment for what is still to be tidied up elsewhere.
+    pub async fn settle(&self) {
+        self.0.s3_shared.settle().await;
     }
 
     pub fn mem(&self) -> &Memfs {
@@ -197,10 +214,17 @@ impl Handle {
     }
 
     /// The files of `mount` that match `glob`, all without one, in no order.
-    pub async fn list(&self, mount: Mount<'_>, glob: Option<&Glob>) -> Vec<Listed> {
+    ///
+    /// # Errors
+    /// `S3`.
+    pub async fn list(&self, mount: Mount<'_>, glob: Option<&Glob>) -> Result<Vec<Listed>, Error> {
         let prefix = glob.map_or("/", Glob::prefix);
         let matches = |path: &str| glob.is_none_or(|glob| glob.matches(path));
-        match mount {
+        let by_date = |path: String, size, modified: SystemTime| {
+            let age = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+            Listed { path, size, modified, age }
+        };
+        Ok(match mount {
             Mount::Mem(mem) => {
                 let files = mem.list(prefix).into_iter().filter(|file| matches(&file.path));
                 files
@@ -215,15 +239,13 @@ impl Handle {
             Mount::Disk(disk) => {
                 let files = disk.scan(prefix.to_owned(), glob.and_then(Glob::depth)).await;
                 let files = files.into_iter().filter(|file| matches(&file.path));
-                files
-                    .map(|file| {
-                        let since = file.stat.modified.duration_since(SystemTime::UNIX_EPOCH);
-                        let age = since.map_or(0, |since| since.as_nanos());
-                        Listed { path: file.path, size: file.stat.size, modified: file.stat.modified, age }
-                    })
-                    .collect()
+                files.map(|file| by_date(file.path, file.stat.size, file.stat.modified)).collect()
             }
-        }
+            Mount::S3(s3) => {
+                let files = s3.list(prefix, glob.and_then(Glob::depth), matches).await?;
+                files.into_iter().map(|file| by_date(file.path, file.size, file.modified)).collect()
+            }
+        })
     }
 
     /// Replaces the cleanup rules of `owner` (a process id); placeholders are resolved already.
@@ -231,6 +253,10 @@ impl Handle {
         self.0.late.borrow_mut().forget(owner);
         self.0.rules.borrow_mut().set(owner, &rules);
         self.0.wake.notify_one();
+        for mount in self.0.s3.borrow().iter() {
+            mount.purges().forget(owner);
+            mount.wake();
+        }
     }
 
     /// Drops the rules of `owner`. Files in memory that are to be purged are gone at once, those on disk soon.
@@ -243,6 +269,17 @@ impl Handle {
 }
 
 impl Inner {
+    /// Mounts what `sections` name; mounts that are the same already stay.
+    fn mount_s3(&self, sections: &[config::S3Storage]) {
+        let (alarms, cache, rules) = (self.alarms.clone(), self.cache.clone(), self.rules.clone());
+        let former = self.s3.take();
+        if former.iter().map(S3::section).ne(sections) {
+            cache.clear();
+        }
+        let deps = s3::Deps { alarms, cache, rules };
+        self.s3.replace(s3::mount(sections, former, &self.s3_shared, &deps));
+    }
+
     /// Whether the next round may find something to do.
     fn has_work(&self) -> bool {
         let rules = self.rules.borrow();

@@ -12,6 +12,7 @@ mod harness;
 mod hostile;
 mod import;
 mod process;
+mod s3;
 mod server;
 mod tls;
 mod vectors;

@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::base::clock::unix_seconds;
 use crate::base::glob::Glob;
-use crate::http::error::storage::unknown_mount;
+use crate::http::error::storage::{refused, unknown_mount};
 use crate::http::{Answer, Context, Request, files, response};
 use crate::storage::Listed;
 
 #[derive(Serialize)]
 struct Mounted {
-    name: &'static str,
+    name: String,
     r#type: &'static str,
-    mount: &'static str,
+    mount: String,
 }
 
 #[derive(Serialize)]
@@ -38,7 +38,8 @@ pub(crate) async fn list(ctx: &Context, req: Request, name: &str) -> Answer {
         Some(glob) => glob,
         None => None,
     };
-    let mut files = ctx.storage.list(mount, glob.as_ref()).await;
+    let files = ctx.storage.list(mount, glob.as_ref()).await;
+    let mut files = files.map_err(|error| refused(&error, name))?;
     sort(&mut files, req.query.value("sort"), req.query.value("order"));
     let files = files.into_iter().map(|file| File {
         name: file.path,

@@ -1,13 +1,14 @@
 //! Refusals of the file systems as answers (`contract/http-api.md` §7.3, §9).
 //!
 //! What a client asked too much for is 400 as in the reference, also a file system that is full by its own limit
-//! (H23); a disk that fails is 5xx.
+//! (H23); a disk that fails is 5xx, and so is an S3 server, for which we are a gateway.
 
 use std::io;
 
 use http::StatusCode;
 
 use super::{Error, chain};
+use crate::base::https_client;
 use crate::{memfs, storage};
 
 /// `path` as it was asked for.
@@ -29,6 +30,7 @@ pub(crate) fn refused(error: &storage::Error, path: &str) -> Error {
         E::Memfs(memfs::Error::NoName | memfs::Error::NameTooLong | memfs::Error::TooBig | memfs::Error::Full) => {
             bad_request(text)
         }
+        E::S3(error) => from_s3(error, text),
         E::Io { source, .. } => {
             let is_full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
             let (status, message) = if is_full {
@@ -39,6 +41,19 @@ pub(crate) fn refused(error: &storage::Error, path: &str) -> Error {
             Error::new(status, message, [text])
         }
     }
+}
+
+fn from_s3(error: &storage::S3Error, text: String) -> Error {
+    use storage::S3Error as E;
+    let status = match error {
+        E::LongName | E::TooBig => return bad_request(text),
+        E::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        E::Send(https_client::Error::Time { .. }) => StatusCode::GATEWAY_TIMEOUT,
+        E::Send(_) | E::Refused { .. } | E::Answer(_) | E::Endpoint(_) | E::Changed | E::Short | E::Ended => {
+            StatusCode::BAD_GATEWAY
+        }
+    };
+    Error::new(status, status.canonical_reason().unwrap_or_default(), [text])
 }
 
 /// An upload that did not arrive whole.

@@ -1,25 +1,23 @@
-//! The disk mount at `/`: index files, links, playlists, and the cache with its `X-Cache` (`contract/http-api.md`
-//! §9.2, §9.5).
+//! The disk mount at `/`: index files, links, playlists (`contract/http-api.md` §9.2).
 
 use std::io;
-use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::StatusCode;
+use http::header::{self, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use super::caching::{self, Look, from_memory, labelled, labelled_if};
 use super::playlist::{self, PLAYLIST_BYTES, is_playlist};
 use super::send::{self, Asked, Facts};
 use crate::base::path::clean;
 use crate::http::Error;
 use crate::http::error::storage::{missing, refused};
 use crate::http::range::{self, Part};
-use crate::http::response::{self, Answer, Body, Response};
+use crate::http::response::{self, Answer, Response};
 use crate::storage::{self, Cached, Disk, DiskReader, Opened};
 
-const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 /// What a path in `Location` cannot hold as it is (RFC 3986 §3.3).
 const IN_PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
@@ -65,27 +63,11 @@ pub(super) async fn plain(disk: &Disk, asked: &Asked<'_>, content_type: HeaderVa
 
 /// Answers `/…` with playlists corrected and through the cache.
 pub(super) async fn mounted(storage: &storage::Handle, asked: &Asked<'_>, content_type: HeaderValue) -> Answer {
-    let cache = storage.cache();
-    if !cache.is_enabled() {
-        return uncached(storage.disk(), asked, content_type).await;
+    match caching::look(storage.cache(), asked, asked.path, &content_type) {
+        Look::Found(answer) => answer,
+        Look::Skip(label) => labelled_if(label, uncached(storage.disk(), asked, content_type).await),
+        Look::Fill => fill(storage, asked, content_type).await,
     }
-    if *asked.method != Method::GET {
-        return labelled("SKIP ONLYGET", uncached(storage.disk(), asked, content_type).await);
-    }
-    if !cache.takes(asked.path) {
-        return labelled("SKIP EXT", uncached(storage.disk(), asked, content_type).await);
-    }
-    if let Some((cached, remaining)) = cache.find(Instant::now(), asked.path) {
-        let answer = labelled(&format!("HIT {:.3}", remaining.as_secs_f64()), from_memory(asked, cached, content_type));
-        return aging(answer, remaining);
-    }
-    fill(storage, asked, content_type).await
-}
-
-/// Answers what may not be done on the disk mount.
-pub(super) fn not_routed(storage: &storage::Handle) -> Answer {
-    let refusal = Err(Error::not_found());
-    if storage.cache().is_enabled() { labelled("SKIP ONLYGET", refusal) } else { refusal }
 }
 
 /// A miss: the file is read whole and kept if it may be; otherwise it streams.
@@ -106,7 +88,7 @@ async fn fill(storage: &storage::Handle, asked: &Asked<'_>, content_type: Header
     let content = read_whole(disk, asked, &mut reader).await?;
     let cached = Cached { content, modified: reader.modified() };
     cache.store(Instant::now(), asked.path, admitted, cached.clone());
-    aging(labelled("MISS", from_memory(asked, cached, facts.content_type)), cache.ttl())
+    caching::missed(cache, asked, cached, facts.content_type)
 }
 
 async fn uncached(disk: &Disk, asked: &Asked<'_>, content_type: HeaderValue) -> Answer {
@@ -149,19 +131,6 @@ async fn read_whole(disk: &Disk, asked: &Asked<'_>, reader: &mut DiskReader) -> 
     })
 }
 
-fn from_memory(asked: &Asked<'_>, file: Cached, content_type: HeaderValue) -> Answer {
-    let Cached { content, modified } = file;
-    let is_dated = Facts::is_settled(modified);
-    let last_modified = range::last_modified(modified);
-    let facts = Facts { size: content.len() as u64, modified, last_modified, is_dated, content_type };
-    send::answer(asked, facts, |range| part_of(&content, range))
-}
-
-fn part_of(content: &Bytes, range: Range<u64>) -> Body {
-    let place = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(content.len());
-    response::full(content.slice(place(range.start)..place(range.end)))
-}
-
 fn facts(reader: &DiskReader, content_type: HeaderValue) -> Facts {
     let modified = reader.modified();
     let last_modified = range::last_modified(modified);
@@ -175,29 +144,4 @@ fn redirect(target: &str) -> Answer {
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
-}
-
-/// Says what the cache did, in refusals as well.
-fn labelled(label: &str, answer: Answer) -> Answer {
-    let value = HeaderValue::from_str(label).expect("our own words and digits");
-    match answer {
-        Ok(mut response) => {
-            response.headers_mut().insert(X_CACHE, value);
-            Ok(response)
-        }
-        Err(mut error) => {
-            error.headers.push((X_CACHE, value));
-            Err(error)
-        }
-    }
-}
-
-/// Says how long the answer may be kept.
-fn aging(answer: Answer, remaining: Duration) -> Answer {
-    let seconds = remaining.as_secs_f64().round();
-    let value = HeaderValue::from_str(&format!("max-age={seconds:.0}")).expect("digits");
-    answer.map(|mut response| {
-        response.headers_mut().insert(header::CACHE_CONTROL, value);
-        response
-    })
 }

@@ -41,6 +41,12 @@ impl<'a> Asked<'a> {
     pub(super) fn is_head(&self) -> bool {
         *self.method == Method::HEAD
     }
+
+    /// Whether the whole file is wanted, whatever it is like.
+    pub(super) fn is_plain(&self) -> bool {
+        let conditions = [header::RANGE, header::IF_RANGE, header::IF_MODIFIED_SINCE];
+        !self.is_head() && !conditions.iter().any(|name| self.headers.contains_key(name))
+    }
 }
 
 /// What is known of a file before it is sent.

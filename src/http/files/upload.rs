@@ -55,6 +55,17 @@ pub(super) async fn write(storage: &storage::Handle, req: Request, mount: &str, 
             storage.cache().invalidate(path);
             committed.map_err(fault)?
         }
+        Mount::S3(s3) => {
+            let fault = |error: storage::S3Error| refused(&error.into(), path);
+            let writer = s3.create(path, announced).await.map_err(fault)?;
+            let mut writer = writer.ok_or_else(|| refused(&storage::Error::NoName, path))?;
+            while let Some(piece) = pieces.next().await? {
+                writer.append(&piece).await.map_err(fault)?;
+            }
+            let committed = writer.commit().await;
+            storage.cache().invalidate(&s3.cache_name(path));
+            committed.map_err(fault)?
+        }
     };
     let mut response = response::empty(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT });
     if is_new {
@@ -77,6 +88,13 @@ pub(super) async fn remove(storage: &storage::Handle, mount: &str, path: &str) -
             let removed = disk.remove(path).await;
             storage.cache().invalidate(path);
             removed
+        }
+        Mount::S3(s3) => {
+            let removed = s3.remove(path).await;
+            storage.cache().invalidate(&s3.cache_name(path));
+            removed
+                .map_err(storage::Error::from)
+                .and_then(|was_there| was_there.then_some(()).ok_or(storage::Error::NotFound))
         }
     };
     removed.map_err(|error| refused(&error, path))?;

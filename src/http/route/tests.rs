@@ -56,7 +56,7 @@ fn check_in(table: &Table, request: &str, route: Route, guard: Guard) {
 }
 
 fn files(mount: &'static str, path: &str) -> Route {
-    Route::Files { mount, path: path.to_owned() }
+    Route::Files { mount: mount.into(), path: path.to_owned() }
 }
 
 fn process(id: &str) -> Route {

@@ -94,7 +94,7 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::Events => api::events::stream(ctx, &req),
         Route::Widget { id } => api::widget::process(ctx, req, &id).await,
         Route::Docs(page) => api::docs::get(ctx, req, page).await,
-        Route::Files { mount, path } => files::serve(ctx, req, mount, &path).await,
+        Route::Files { mount, path } => files::serve(ctx, req, &mount, &path).await,
         Route::Tree { root, path } => tree::serve(ctx, req, &root, &path).await,
         Route::Redirect { location } => redirect(&location),
         Route::NotFound => Err(Error::not_found()),

@@ -194,6 +194,7 @@ golden_files! {
     skills "skills.json"
     readonly "readonly.json"
     router "router.json"
+    s3 "s3.json"
     tls "tls.json"
     widget "widget.json"
     swagger "swagger.json"

@@ -5,6 +5,7 @@
 
 pub(crate) mod http;
 pub(crate) mod ports;
+pub(crate) mod s3;
 pub(crate) mod setup;
 pub(crate) mod stub;
 pub(crate) mod tls;
@@ -36,7 +37,7 @@ pub(crate) struct Daemon {
     environment: BTreeMap<String, String>,
     open_files: Option<u32>,
     pub(crate) variables: Variables,
-    _stubs: Vec<stub::Stub>,
+    _stubs: Vec<setup::Fixture>,
 }
 
 impl Daemon {
@@ -54,7 +55,7 @@ impl Daemon {
         let work = tempfile::Builder::new().prefix("golden-").tempdir().map_err(|e| format!("work directory: {e}"))?;
         let variables = setup::variables(work.path());
         setup::fill_work_dir(setup, work.path(), &variables).map_err(|e| format!("work directory: {e}"))?;
-        let stubs = setup.fixtures.iter().filter_map(|f| setup::start_fixture(f, &variables).transpose());
+        let stubs = setup.fixtures.iter().map(|f| setup::start_fixture(f, &variables));
         let stubs = stubs.collect::<Result<Vec<_>, _>>()?;
         let environment = setup::environment(setup, &variables);
         Ok(Self { child: None, work, environment, open_files: setup.open_files, variables, _stubs: stubs })

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Daemon, ports, stub, tls};
+use super::{Daemon, ports, s3, stub, tls};
 
 /// Placeholder name to value, as the golden format lists them.
 pub(crate) type Variables = BTreeMap<String, String>;
@@ -139,18 +139,26 @@ pub(super) fn fill_work_dir(setup: &Setup, work: &Path, variables: &Variables) -
     Ok(())
 }
 
-pub(super) fn start_fixture(fixture: &Value, variables: &Variables) -> Result<Option<stub::Stub>, String> {
+/// A helper that ends when it is dropped.
+pub(super) type Fixture = Box<dyn std::any::Any + Send + Sync>;
+
+pub(super) fn start_fixture(fixture: &Value, variables: &Variables) -> Result<Fixture, String> {
     let fixture = substitute(fixture, variables);
+    let port = || fixture["port"].as_str().and_then(|port| port.parse().ok()).ok_or("fixture without port");
     match fixture["type"].as_str() {
         Some("http") => {
-            let port = fixture["port"].as_str().and_then(|port| port.parse().ok()).ok_or("fixture without port")?;
             let routes = fixture["routes"].as_array().cloned().unwrap_or_default();
-            stub::Stub::start(port, routes).map(Some).map_err(|error| format!("fixture http: {error}"))
+            let stub = stub::Stub::start(port()?, routes).map_err(|error| format!("fixture http: {error}"))?;
+            Ok(Box::new(stub))
+        }
+        Some("s3") => {
+            let store = s3::Store::empty(port()?, None).map_err(|error| format!("fixture s3: {error}"))?;
+            Ok(Box::new(store))
         }
         Some("tls-cert") => {
             let work = Path::new(&variables["WORK_DIR"]);
             tls::write_certificate(&work.join("cert.pem"), &work.join("key.pem"), &["localhost"]);
-            Ok(None)
+            Ok(Box::new(()))
         }
         other => Err(format!("this runner has no fixture {other:?}")),
     }
