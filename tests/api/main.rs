@@ -8,6 +8,7 @@ mod conditional;
 mod degraded;
 mod files;
 mod golden;
+mod graph;
 mod harness;
 mod hostile;
 mod import;

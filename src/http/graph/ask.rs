@@ -10,18 +10,20 @@ use async_graphql::Context as Resolving;
 use tokio::sync::{mpsc, oneshot};
 
 use super::types::about::{self, About};
+use super::types::metrics::{self, Metrics};
 use super::types::playout::RawAVstream;
 use super::types::probe::Probe;
 use super::types::process::{self, Parts, Process};
 use crate::http::Context;
 use crate::http::api::playout;
 use crate::http::error::chain;
+use crate::monitor::{self, PATTERNS};
 use crate::supervisor::{self, ProcessView};
 
 /// Questions of one request that are answered at a time; the others wait.
 pub(super) const ASKS: usize = 8;
 /// Bytes that the values of all requests under way may have, roughly; a field that goes beyond is an error.
-pub(super) const SNAPSHOTS: usize = 4 * 1024 * 1024;
+pub(super) const SNAPSHOTS: usize = 8 * 1024 * 1024;
 
 /// Why a field has no value; the text is its error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,8 @@ pub(super) enum Refused {
     Upstream(String),
     #[error("the answers under way are larger than {SNAPSHOTS} bytes; select less, or ask again later")]
     TooLarge,
+    #[error("{0} metrics are asked for, at most {PATTERNS} are answered at once")]
+    Patterns(usize),
     #[error("the daemon is shutting down")]
     Stopped,
 }
@@ -45,6 +49,7 @@ type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 pub(super) enum Ask {
     About(Reply<About>),
     Log(Reply<Vec<String>>),
+    Metrics(monitor::Query, Reply<Metrics>),
     Processes(Parts, Reply<Vec<Process>>),
     Process(String, Parts, Reply<Process>),
     Probe(String, Reply<Probe>),
@@ -119,6 +124,7 @@ impl<'a> Source<'a> {
         match ask {
             Ask::About(reply) => drop(reply.send(Ok(about::describe(&self.ctx.instance)))),
             Ask::Log(reply) => drop(reply.send(self.log())),
+            Ask::Metrics(query, reply) => drop(reply.send(self.metrics(&query).await)),
             Ask::Processes(parts, reply) => drop(reply.send(self.list(parts))),
             Ask::Process(id, parts, reply) => drop(reply.send(self.process(&id, parts))),
             Ask::Probe(id, reply) => drop(reply.send(self.probe(&id).await)),
@@ -128,8 +134,17 @@ impl<'a> Source<'a> {
 
     fn log(&self) -> Result<Vec<String>, Refused> {
         let lines = self.ctx.log.console();
-        self.share.take(lines.iter().map(process::line_bytes).sum())?;
+        self.share.take(lines.iter().map(|line| process::line_bytes(line)).sum())?;
         Ok(lines)
+    }
+
+    async fn metrics(&self, query: &monitor::Query) -> Result<Metrics, Refused> {
+        if query.patterns.len() > PATTERNS {
+            return Err(Refused::Patterns(query.patterns.len()));
+        }
+        let answer = self.ctx.monitor.query(query).await;
+        self.share.take(metrics::bytes(&answer))?;
+        Ok(Metrics::from(answer))
     }
 
     fn views(&self) -> &[ProcessView] {

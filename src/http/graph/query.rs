@@ -5,6 +5,7 @@ use async_graphql::{Context, Error, ID, Object};
 use super::ask::{Ask, Refused, ask};
 use super::types::Command;
 use super::types::about::About;
+use super::types::metrics::{Metrics, MetricsInput};
 use super::types::playout::RawAVstream;
 use super::types::probe::Probe;
 use super::types::process::{Parts, Process};
@@ -25,6 +26,10 @@ impl Query {
 
     async fn log(&self, ctx: &Context<'_>) -> Result<Vec<String>, Refused> {
         ask(ctx, Ask::Log).await
+    }
+
+    async fn metrics(&self, ctx: &Context<'_>, query: MetricsInput) -> Result<Metrics, Refused> {
+        ask(ctx, |reply| Ask::Metrics(query.into(), reply)).await
     }
 
     async fn processes(&self, ctx: &Context<'_>) -> Result<Vec<Process>, Refused> {

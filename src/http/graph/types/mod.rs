@@ -3,6 +3,7 @@
 //! All are owned values, made from the views of their owners by the local half of the request.
 
 pub(super) mod about;
+pub(super) mod metrics;
 pub(super) mod playout;
 pub(super) mod probe;
 pub(super) mod process;

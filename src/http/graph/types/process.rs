@@ -125,7 +125,7 @@ pub(in crate::http::graph) fn bytes(view: &ProcessView, parts: Parts) -> usize {
         std::iter::once(report)
             .chain(report.history.iter().map(|run| &**run))
             .flat_map(|run| run.prelude.iter().chain(run.log.iter().map(|(_, line)| line)))
-            .map(line_bytes)
+            .map(|line| line_bytes(line))
             .sum()
     });
     let metadata = view.metadata.as_deref().filter(|_| parts.metadata);
@@ -134,7 +134,7 @@ pub(in crate::http::graph) fn bytes(view: &ProcessView, parts: Parts) -> usize {
 }
 
 /// What a line takes, roughly.
-pub(in crate::http::graph) fn line_bytes(line: &String) -> usize {
+pub(in crate::http::graph) fn line_bytes(line: &str) -> usize {
     LINE + line.len()
 }
 
