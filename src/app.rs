@@ -4,6 +4,8 @@
 //! that can fail, then hands changed sections down; what did not change does not notice. Signals and API requests meet
 //! in one loop, one after the other.
 
+mod observe;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -25,6 +27,7 @@ use crate::cli;
 use crate::config::{self, Absent, Address, Config};
 use crate::events::{self, Events, Farewell};
 use crate::ffmpeg::access::InvalidExpression;
+use crate::http::api::about;
 use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
 use crate::http::server;
@@ -32,6 +35,7 @@ use crate::http::{self, Cors, Instance, graph, route};
 use crate::log;
 use crate::metrics::Requests;
 use crate::monitor;
+use crate::outside;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -104,6 +108,7 @@ struct Owners {
     graph: graph::Handle,
     log: log::Handle,
     monitor: monitor::Handle,
+    outside: outside::Handle,
     requests: Requests,
     sessions: session::Registry,
     storage: storage::Handle,
@@ -155,6 +160,9 @@ impl App {
         };
         let monitor = monitor::spawn(now, &active.metrics, deps);
         let tls = tls::spawn(tls_section(&active), tls_deps(&blocking, &alarms, &client)).await;
+        let observe = observe::observe(monitor.clone());
+        let deps = outside::Deps { alarms: alarms.clone(), client: client.clone(), config: config.clone(), observe };
+        let outside = outside::spawn(outside_section(&active), deps);
         let run = Run::new(now, sys::entropy());
         let graph = graph::Handle::default();
         let owners = Owners {
@@ -167,6 +175,7 @@ impl App {
             graph,
             log,
             monitor,
+            outside,
             requests: counters,
             sessions,
             storage,
@@ -262,6 +271,7 @@ impl App {
             self.owners.storage.reconfigure(&next.storage);
         }
         self.owners.monitor.configure(&next.metrics);
+        self.owners.outside.configure(outside_section(next));
         if next.sessions != former.sessions {
             self.sessions.configure(&next.sessions).await;
         }
@@ -303,6 +313,7 @@ impl Owners {
             graph: self.graph.clone(),
             log: self.log.clone(),
             monitor: self.monitor.clone(),
+            outside: self.outside.clone(),
             requests: self.requests.clone(),
             sessions: self.sessions.clone(),
             storage: self.storage.clone(),
@@ -424,6 +435,10 @@ fn tls_section(config: &Config) -> Option<tls::Section> {
 
 fn tls_deps(blocking: &Blocking, alarms: &Alarms, client: &Client) -> tls::Deps {
     tls::Deps { blocking: blocking.clone(), alarms: alarms.clone(), client: client.clone() }
+}
+
+fn outside_section(config: &Config) -> outside::Section {
+    outside::Section::new(config, about::architecture())
 }
 
 /// Whether a section has changed that definitions resolve by.

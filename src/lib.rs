@@ -5,6 +5,7 @@ pub mod cli;
 // edge
 pub mod http;
 pub mod import;
+pub mod outside;
 // services
 pub mod monitor;
 pub mod supervisor;

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "events",
             "monitor",
             "import",
+            "outside",
             "supervisor",
             "skills",
             "storage",

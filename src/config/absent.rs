@@ -28,9 +28,6 @@ pub fn absent(config: &Config) -> Vec<Absent> {
         row("RTMP", "rtmp.enable", config.rtmp.enable, "RTMP server yet: nobody can publish or play there"),
         row("SRT", "srt.enable", config.srt.enable, "SRT server yet: nobody can publish or play there"),
         row("Session", "sessions", config.sessions.enable && limited, "sessions yet: its limits do not hold"),
-        row("Service", "service.enable", config.service.enable, "service connection yet: nothing is reported"),
-        row("Update", "update_check", config.update_check, "update check yet: look for new versions yourself"),
-        row("Core", "host.auto", config.host.auto, "detection of host names yet: set host.name"),
         row("Core", "debug.profiling", config.debug.profiling, "profiling yet: /profiling is not there"),
     ]
 }

@@ -79,6 +79,8 @@ pub(super) fn config(document: &Document, cwd: &Path) -> Result<Config, Invalid>
         rill: Rill {
             trusted_proxies: networks(&d.rill.trusted_proxies)?,
             acme_directory: d.rill.acme_directory.clone(),
+            update_url: d.rill.update_url.clone(),
+            address_urls: d.rill.address_urls.clone(),
         },
     })
 }

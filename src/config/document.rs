@@ -274,6 +274,8 @@ pub struct Rill {
     /// TLS without certificate files is meant.
     pub self_signed: bool,
     pub acme_directory: String,
+    pub update_url: String,
+    pub address_urls: Vec<String>,
 }
 
 /// What differs from box to box and is made once (`contract/config.md` §4).
@@ -359,6 +361,8 @@ impl Document {
                 trusted_proxies: Vec::new(),
                 self_signed: false,
                 acme_directory: DEFAULT_ACME_DIRECTORY.into(),
+                update_url: "https://service.datarhei.com/api/v1/app_version".into(),
+                address_urls: vec!["https://api.ipify.org".into(), "https://api6.ipify.org".into()],
             },
         }
     }

@@ -217,4 +217,6 @@ pub(super) const TABLE: &[Field] = &[
     row!("rill.trusted_proxies", "RILL_TRUSTED_PROXIES", [], Cidrs rill.trusted_proxies),
     row!("rill.self_signed", "RILL_SELF_SIGNED", [], Bool rill.self_signed),
     row!("rill.acme_directory", "RILL_ACME_DIRECTORY", [], Url rill.acme_directory),
+    row!("rill.update_url", "RILL_UPDATE_URL", [], Url rill.update_url),
+    row!("rill.address_urls", "RILL_ADDRESS_URLS", [], List rill.address_urls),
 ];

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
 use super::Config;
@@ -60,6 +60,8 @@ struct Owner {
     /// One change at a time.
     turn: Semaphore,
     state: RefCell<State>,
+    /// What `host.auto` found; shown while `host.name` is empty, never stored.
+    addresses: RefCell<Vec<String>>,
     revisions: watch::Sender<Revisions>,
 }
 
@@ -93,6 +95,7 @@ impl Handle {
             alarms,
             turn: Semaphore::new(1),
             state,
+            addresses: RefCell::default(),
             revisions: watch::channel(Revisions::default()).0,
         }))
     }
@@ -109,7 +112,18 @@ impl Handle {
 
     /// What is stored, under the environment: in force after the next reload.
     pub fn view(&self) -> View {
-        self.0.state.borrow().view.clone()
+        let mut view = self.0.state.borrow().view.clone();
+        if view.document.host.auto && view.document.host.name.is_empty() {
+            view.document.host.name.clone_from(&self.0.addresses.borrow());
+        }
+        view
+    }
+
+    /// Shows `addresses` as host names while none is configured.
+    pub fn show_addresses(&self, addresses: Vec<String>) {
+        if self.0.addresses.replace(addresses.clone()) != addresses {
+            self.0.revisions.send_modify(|revisions| revisions.loaded += 1);
+        }
     }
 
     /// How often it has changed.
@@ -122,10 +136,21 @@ impl Handle {
     ///
     /// # Errors
     /// Nothing changed, neither on disk nor here.
-    pub async fn put(&self, partial: Value, expected: Option<Revisions>, now: Now) -> Result<(), PutError> {
+    pub async fn put(&self, mut partial: Value, expected: Option<Revisions>, now: Now) -> Result<(), PutError> {
+        self.drop_shown_addresses(&mut partial);
         let handle = self.clone();
         let work = tokio::task::spawn_local(async move { handle.0.put(partial, expected, now).await });
         work.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// A client that sends back what it was shown does not mean to name the host.
+    fn drop_shown_addresses(&self, partial: &mut Value) {
+        let addresses = self.0.addresses.borrow();
+        let is_unnamed = self.0.state.borrow().stored.host.name.is_empty();
+        let Some(host) = partial.get_mut("host").and_then(Value::as_object_mut) else { return };
+        if is_unnamed && !addresses.is_empty() && host.get("name").is_some_and(|name| *name == json!(*addresses)) {
+            host.remove("name");
+        }
     }
 
     /// Reads file and environment again.

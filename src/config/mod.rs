@@ -330,4 +330,8 @@ pub struct Rill {
     pub trusted_proxies: Vec<IpNet>,
     /// Where automatic certificates come from: the directory of an ACME server.
     pub acme_directory: String,
+    /// Whom `update_check` asks.
+    pub update_url: String,
+    /// Whom `host.auto` asks.
+    pub address_urls: Vec<String>,
 }

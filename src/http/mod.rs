@@ -33,6 +33,7 @@ use crate::events::Events;
 use crate::log;
 use crate::metrics::Requests;
 use crate::monitor;
+use crate::outside;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -48,6 +49,7 @@ pub struct Context {
     pub events: Events,
     pub graph: graph::Handle,
     pub log: log::Handle,
+    pub outside: outside::Handle,
     pub mime: files::mime::Table,
     pub monitor: monitor::Handle,
     /// What the server counts for the monitor.

@@ -45,6 +45,9 @@ struct Version {
 struct Rill {
     version: &'static str,
     commit: &'static str,
+    /// The newest version, while it is newer than this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update: Option<String>,
     alarms: Vec<Alarm>,
 }
 
@@ -99,6 +102,7 @@ pub(crate) async fn about(ctx: &Context, _: Request, principal: &Principal) -> A
         rill: Rill {
             version: env!("CARGO_PKG_VERSION"),
             commit: COMMIT,
+            update: ctx.outside.newer_version(),
             alarms: alarms
                 .map(|a| Alarm { component: a.component, key: a.key, text: a.text, since: a.since })
                 .collect(),
