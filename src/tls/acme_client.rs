@@ -55,6 +55,14 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether the authority has forgotten the account (RFC 8555 §6.7).
+    pub(super) fn is_unknown_account(&self) -> bool {
+        let Self::Refused(instant_acme::Error::Api(problem)) = self else { return false };
+        problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:accountDoesNotExist")
+    }
+}
+
 impl From<instant_acme::Error> for Error {
     fn from(error: instant_acme::Error) -> Self {
         match error {

@@ -84,8 +84,6 @@ pub(super) async fn run(owner: &Owner, authority: &Authority, known: Vec<(String
                     owner.put_name(&host, loaded);
                 }
                 Err(error) => {
-                    // It may be gone on the other side.
-                    account = None;
                     let [jitter] = sys::entropy();
                     let now = Now::read();
                     let pause = plan.failed(now, &host, error.failure(), jitter);
@@ -132,11 +130,21 @@ async fn obtain(
     account: &mut Option<Account>,
     host: &str,
 ) -> Result<Loaded, Fault> {
-    let account = match account {
+    let opened = match account.take() {
         Some(account) => account,
-        None => account.insert(open_account(owner, authority).await?),
+        None => open_account(owner, authority, Stored::Used).await?,
     };
-    let Issued { key, chain } = acme_client::obtain(account, host, &owner.challenges).await?;
+    let issued = match acme_client::obtain(&opened, host, &owner.challenges).await {
+        Err(error) if error.is_unknown_account() => {
+            let fresh = open_account(owner, authority, Stored::Forgotten).await?;
+            acme_client::obtain(account.insert(fresh), host, &owner.challenges).await
+        }
+        issued => {
+            *account = Some(opened);
+            issued
+        }
+    };
+    let Issued { key, chain } = issued?;
     let path = authority.certificate(host);
     let keep = move || {
         pem_driver::store(&path, &key, &chain)?;
@@ -145,23 +153,26 @@ async fn obtain(
     Ok(owner.deps.blocking.run(Lane::General, keep).await?)
 }
 
-async fn open_account(owner: &Owner, authority: &Authority) -> Result<Account, Error> {
-    let path = authority.account();
+/// Whether the account of an earlier run serves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    Used,
+    /// The authority does not know it any more.
+    Forgotten,
+}
+
+async fn open_account(owner: &Owner, authority: &Authority, stored: Stored) -> Result<Account, Error> {
+    let (path, blocking) = (authority.account(), &owner.deps.blocking);
     let file = path.clone();
-    let bytes = owner.deps.blocking.run(Lane::General, move || file_driver::read(&file).ok().flatten()).await;
+    let bytes = blocking.run(Lane::General, move || file_driver::read(&file).ok().flatten()).await;
     let known: Option<AccountCredentials> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let is_known = known.is_some();
-    let opened = acme_client::account(&owner.deps.client, &authority.directory, &authority.email, known).await;
-    let (account, credentials) = match opened {
-        Err(Error::Refused(_)) if is_known => {
-            acme_client::account(&owner.deps.client, &authority.directory, &authority.email, None).await?
-        }
-        opened => opened?,
-    };
+    let known = known.filter(|_| stored == Stored::Used);
+    let (account, credentials) =
+        acme_client::account(&owner.deps.client, &authority.directory, &authority.email, known).await?;
     if let Some(credentials) = credentials {
         let bytes = serde_json::to_vec(&credentials).expect("credentials are plain text");
         let keep = move || file_driver::replace(&path, &bytes, Previous::Leave);
-        if let Err(error) = owner.deps.blocking.run(Lane::General, keep).await {
+        if let Err(error) = blocking.run(Lane::General, keep).await {
             log::warn!(target: COMPONENT, "The account is not stored: {}", chain(&error));
         }
     }
