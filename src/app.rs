@@ -27,6 +27,7 @@ use crate::cli;
 use crate::config::{self, Absent, Address, Config};
 use crate::events::{self, Events, Farewell};
 use crate::ffmpeg::access::InvalidExpression;
+use crate::hls::Hls;
 use crate::http::api::about;
 use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
@@ -106,6 +107,7 @@ struct Owners {
     control: control::Sender,
     events: Events,
     graph: graph::Handle,
+    hls: Hls,
     log: log::Handle,
     monitor: monitor::Handle,
     outside: outside::Handle,
@@ -124,6 +126,7 @@ impl App {
         let now = Now::read();
         let (alarms, blocking) = (Alarms::default(), Blocking::default());
         let (control, requests) = control::channel();
+        let hls = Hls::default();
         let config = config::Handle::new(loaded, blocking.clone(), alarms.clone(), now);
         let active = config.active();
         let routes = routes(&active)?;
@@ -144,7 +147,14 @@ impl App {
             skills: skills.clone(),
         };
         events::spawn(events.clone(), sources);
-        let deps = supervisor::Deps { store, storage: storage.clone(), skills: skills.clone(), events: events.clone() };
+        let deps = supervisor::Deps {
+            store,
+            storage: storage.clone(),
+            skills: skills.clone(),
+            events: events.clone(),
+            sessions: sessions.clone(),
+            blocking: blocking.clone(),
+        };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let client = Client::new(blocking.clone(), Times::default(), 0);
         let keys = fetch_keys(&active, &client, &alarms);
@@ -173,6 +183,7 @@ impl App {
             control,
             events,
             graph,
+            hls,
             log,
             monitor,
             outside,
@@ -311,6 +322,7 @@ impl Owners {
             control: self.control.clone(),
             events: self.events.clone(),
             graph: self.graph.clone(),
+            hls: self.hls.clone(),
             log: self.log.clone(),
             monitor: self.monitor.clone(),
             outside: self.outside.clone(),

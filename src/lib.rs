@@ -18,6 +18,7 @@ pub mod tls;
 // domain
 pub mod auth;
 pub mod ffmpeg;
+pub mod hls;
 pub mod memfs;
 pub mod metrics;
 pub mod process;

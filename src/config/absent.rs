@@ -18,7 +18,6 @@ pub struct Absent {
 
 /// All settings of this kind.
 pub fn absent(config: &Config) -> Vec<Absent> {
-    let limited = config.sessions.max_sessions > 0 || config.sessions.max_bitrate_mbit > 0 || config.sessions.persist;
     let row = |component, setting, is_on: bool, rest: &str| Absent {
         component,
         setting,
@@ -27,7 +26,6 @@ pub fn absent(config: &Config) -> Vec<Absent> {
     vec![
         row("RTMP", "rtmp.enable", config.rtmp.enable, "RTMP server yet: nobody can publish or play there"),
         row("SRT", "srt.enable", config.srt.enable, "SRT server yet: nobody can publish or play there"),
-        row("Session", "sessions", config.sessions.enable && limited, "sessions yet: its limits do not hold"),
         row("Core", "debug.profiling", config.debug.profiling, "profiling yet: /profiling is not there"),
     ]
 }

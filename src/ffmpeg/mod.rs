@@ -19,7 +19,7 @@ mod tests;
 pub mod version;
 
 pub use lines::LineSplitter;
-pub use parser::{LineClass, Parser};
+pub use parser::{LineClass, Parser, StreamBytes};
 pub use prelude::Stream;
 pub use probe::Probe;
 pub use progress::{AvStream, AvStreamIo, FrameRate, IoProgress, Progress};

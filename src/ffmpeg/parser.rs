@@ -34,6 +34,15 @@ pub enum LineClass {
     Swallowed,
 }
 
+/// Size of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamBytes<'a> {
+    pub is_input: bool,
+    /// As FFmpeg reports it.
+    pub address: &'a str,
+    pub bytes: u64,
+}
+
 /// Reads one process, run after run.
 #[derive(Debug)]
 pub struct Parser {
@@ -179,6 +188,18 @@ impl Parser {
         run.totals.size_bytes = total;
         run.rates.size.record(now, total);
         run.activity = Some(now);
+    }
+
+    /// Bytes of each stream so far, inputs first; only a patched FFmpeg says them.
+    pub fn stream_bytes(&self) -> impl Iterator<Item = StreamBytes<'_>> {
+        let run = &self.run;
+        let inputs = run.tables.inputs.iter().zip(&run.inputs).map(|pair| (true, pair));
+        let outputs = run.tables.outputs.iter().zip(&run.outputs).map(|pair| (false, pair));
+        inputs.chain(outputs).map(|(is_input, (stream, entry))| StreamBytes {
+            is_input,
+            address: &stream.address,
+            bytes: entry.counters.size_bytes,
+        })
     }
 
     /// When the run last showed any sign of work: frames, time, size or packets moved. Nothing before the first.

@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod process;
+pub(crate) mod session;
 pub(crate) mod storage;
 
 use http::StatusCode;

@@ -1,7 +1,8 @@
 //! File routes: `/` (disk), `/memfs`, S3 mounts: get, head, put, post, delete (`contract/http-api.md` §9).
 //!
-//! request → `serve` → `disk` (index, links), memory or `s3`, through `caching` → `send` (parts, dates, streaming) · `upload`. The API's
-//! `/api/v3/fs` reads and writes through the same functions. Auth, CORS and compression are around it, not here.
+//! request → `serve` → `viewed` for clients that are counted → `disk` (index, links), memory or `s3`, through `caching`
+//! → `send` (parts, dates, streaming) · `upload`. The API's `/api/v3/fs` reads and writes through the same functions.
+//! Auth, CORS and compression are around it, not here.
 
 mod caching;
 mod disk;
@@ -11,16 +12,19 @@ mod s3;
 mod send;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tree;
 mod upload;
+mod viewed;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::http::error::storage::{missing, unknown_mount};
+use crate::http::hls::{Publishing, Viewing};
 use crate::http::layer::access_log::Entry;
 use crate::http::range;
 use crate::http::{Answer, Context, Error, Request};
-use crate::memfs::Memfs;
+use crate::memfs::{Memfs, Meta};
 use crate::storage::{self, Mount};
 use send::{Asked, Facts, Memory};
 
@@ -30,13 +34,26 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
 /// As `serve` for what waits for nothing: reading from memory.
 pub(crate) fn at_once(ctx: &Context, entry: &Entry, headers: &HeaderMap, mount: &str, path: &str) -> Option<Answer> {
+    let Mount::Mem(mem) = ctx.storage.mount(mount)? else { return None };
+    if !reads(&entry.method) {
+        return None;
+    }
     let asked = Asked { now: entry.started, method: &entry.method, headers, path };
-    in_memory(&ctx.storage, &ctx.mime, mount, &asked)
+    if let Some(viewing) = Viewing::of(ctx, entry.client, &entry.uri, headers, path) {
+        return Some(viewed::from_memory(ctx, mem, &asked, entry.client, &viewing));
+    }
+    Some(memory(mem, &asked, ctx.mime.of(path).cloned().unwrap_or(DATA)))
 }
 
 /// Serves `path` (decoded, beginning with `/`, not yet cleaned) of the file system `mount` (`disk`, `mem`).
 pub(crate) async fn serve(ctx: &Context, req: Request, mount: &str, path: &str) -> Answer {
-    mounted(&ctx.storage, &ctx.mime, req, mount, path).await
+    if viewed::concerns(&req.method, path) {
+        return viewed::serve(ctx, req, mount, path).await;
+    }
+    if matches!(req.method, Method::PUT | Method::POST) {
+        return viewed::write(ctx, req, mount, path).await;
+    }
+    mounted(&ctx.storage, &ctx.mime, req, mount, path, None).await
 }
 
 /// Reads `path` as it is: no cache, no corrected playlists (`/api/v3/fs`).
@@ -52,7 +69,7 @@ pub(crate) async fn read(ctx: &Context, req: &Request, mount: &str, path: &str) 
 
 /// Stores the body as `path`.
 pub(crate) async fn write(ctx: &Context, req: Request, mount: &str, path: &str) -> Answer {
-    upload::write(&ctx.storage, req, mount, path).await
+    upload::write(&ctx.storage, req, mount, path, None).await
 }
 
 /// Removes the file `path`.
@@ -60,12 +77,20 @@ pub(crate) async fn remove(ctx: &Context, mount: &str, path: &str) -> Answer {
     upload::remove(&ctx.storage, mount, path).await
 }
 
-async fn mounted(storage: &storage::Handle, mime: &mime::Table, req: Request, mount: &str, path: &str) -> Answer {
+/// Serves every mount; `publishing` hears of an upload's pieces.
+async fn mounted(
+    storage: &storage::Handle,
+    mime: &mime::Table,
+    req: Request,
+    mount: &str,
+    path: &str,
+    publishing: Option<&mut Publishing>,
+) -> Answer {
     if let Some(answer) = in_memory(storage, mime, mount, &Asked::new(&req, path)) {
         return answer;
     }
     match storage.mount(mount).ok_or_else(|| unknown_mount(mount))? {
-        Mount::Mem(_) => written(storage, req, mount, path).await,
+        Mount::Mem(_) => written(storage, req, mount, path, publishing).await,
         Mount::Disk(_) if reads(&req.method) => {
             let content_type = mime.of(path).cloned().unwrap_or(HTML);
             disk::mounted(storage, &Asked::new(&req, path), content_type).await
@@ -75,13 +100,19 @@ async fn mounted(storage: &storage::Handle, mime: &mime::Table, req: Request, mo
             let content_type = mime.of(path).cloned().unwrap_or(DATA);
             s3::mounted(storage.cache(), &s3, &Asked::new(&req, path), content_type).await
         }
-        Mount::S3(_) => caching::skipped(storage.cache(), written(storage, req, mount, path).await),
+        Mount::S3(_) => caching::skipped(storage.cache(), written(storage, req, mount, path, publishing).await),
     }
 }
 
-async fn written(storage: &storage::Handle, req: Request, mount: &str, path: &str) -> Answer {
+async fn written(
+    storage: &storage::Handle,
+    req: Request,
+    mount: &str,
+    path: &str,
+    publishing: Option<&mut Publishing>,
+) -> Answer {
     match req.method {
-        Method::PUT | Method::POST => upload::write(storage, req, mount, path).await,
+        Method::PUT | Method::POST => upload::write(storage, req, mount, path, publishing).await,
         Method::DELETE => upload::remove(storage, mount, path).await,
         _ => Err(Error::not_found()),
     }
@@ -103,11 +134,15 @@ fn reads(method: &Method) -> bool {
 fn memory(mem: &Memfs, asked: &Asked<'_>, content_type: HeaderValue) -> Answer {
     let reader = mem.open(asked.now, asked.path).ok_or_else(|| missing(asked.path))?;
     let meta = reader.meta();
-    // The same text for everyone who reads this version.
-    let date = || range::last_modified(meta.modified).map_or_else(Bytes::new, Bytes::from_owner);
-    let date = HeaderValue::from_maybe_shared(meta.date.get_or_init(date).clone());
-    let last_modified = date.ok().filter(|date| !date.is_empty());
+    let last_modified = dated(meta);
     let facts =
         Facts { size: meta.size, modified: meta.modified, last_modified, is_dated: !meta.ambiguous, content_type };
     send::answer(asked, facts, |range| Box::pin(Memory::new(reader.range(range), asked.now)))
+}
+
+/// `Last-Modified`: the same text for everyone who reads this version.
+fn dated(meta: &Meta) -> Option<HeaderValue> {
+    let date = || range::last_modified(meta.modified).map_or_else(Bytes::new, Bytes::from_owner);
+    let date = HeaderValue::from_maybe_shared(meta.date.get_or_init(date).clone());
+    date.ok().filter(|date| !date.is_empty())
 }

@@ -1,6 +1,6 @@
 //! The edge that people and players speak to: hyper on the one thread, our own routes, Core's v3 API.
 //!
-//! socket → `server` → `route` → `auth` → `api/*`, `files` or `tree` → `layer` (CORS, gzip).
+//! socket → `server` → `route` → `auth` → `api/*` or `files` → `layer` (CORS, gzip).
 //! Only `error` knows which status a failure has. A reload replaces the `Context`; connections stay.
 
 pub mod api;
@@ -9,6 +9,7 @@ pub mod body;
 pub mod error;
 pub mod files;
 pub mod graph;
+pub(crate) mod hls;
 pub(crate) mod json;
 pub(crate) mod layer;
 pub mod openapi;
@@ -17,7 +18,6 @@ pub mod request;
 pub mod response;
 pub mod route;
 pub mod server;
-mod tree;
 
 pub use error::Error;
 pub use layer::cors::Cors;
@@ -30,6 +30,7 @@ use crate::base::clock::Now;
 use crate::base::control;
 use crate::config;
 use crate::events::Events;
+use crate::hls::Hls;
 use crate::log;
 use crate::metrics::Requests;
 use crate::monitor;
@@ -48,6 +49,7 @@ pub struct Context {
     pub control: control::Sender,
     pub events: Events,
     pub graph: graph::Handle,
+    pub hls: Hls,
     pub log: log::Handle,
     pub outside: outside::Handle,
     pub mime: files::mime::Table,

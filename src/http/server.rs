@@ -11,6 +11,7 @@ mod listen;
 mod pace;
 mod progress;
 mod secure;
+mod tally;
 mod wire;
 
 use std::cell::{Cell, RefCell};

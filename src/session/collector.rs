@@ -111,7 +111,7 @@ impl Collector {
             return false;
         }
         self.registered += 1;
-        let or_unknown = |text| boxed(if text == "" { UNKNOWN } else { text });
+        let or_unknown = |text: &str| boxed(if text.is_empty() { UNKNOWN } else { text });
         let entry = Entry {
             number: self.registered,
             created_at: now.unix(),

@@ -44,10 +44,16 @@ impl Subject {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub total: Counts,
-    /// By peer, and within it by location.
-    pub peers: BTreeMap<Box<str>, (Counts, BTreeMap<Box<str>, Counts>)>,
+    pub peers: BTreeMap<Box<str>, Peer>,
     pub locations: BTreeMap<Box<str>, Counts>,
     pub references: BTreeMap<Box<str>, Counts>,
+}
+
+/// One peer's part of a summary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    pub total: Counts,
+    pub locations: BTreeMap<Box<str>, Counts>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,9 +101,9 @@ impl History {
         let mut summary = Summary::default();
         for (subject, counts) in self.entries() {
             summary.total.add(counts);
-            let (peer, locations) = summary.peers.entry(subject.peer.clone()).or_default();
-            peer.add(counts);
-            locations.entry(subject.location.clone()).or_default().add(counts);
+            let peer = summary.peers.entry(subject.peer.clone()).or_default();
+            peer.total.add(counts);
+            peer.locations.entry(subject.location.clone()).or_default().add(counts);
             summary.locations.entry(subject.location.clone()).or_default().add(counts);
             summary.references.entry(subject.reference.clone()).or_default().add(counts);
         }
@@ -107,7 +113,7 @@ impl History {
     /// Makes room for one entry and for `OTHER`.
     fn merge_oldest(&mut self) {
         let other = Subject::other();
-        while self.entries.len() + 1 >= HISTORY {
+        while self.entries.len() >= HISTORY {
             let own = self.entries.iter().filter(|(subject, _)| **subject != other);
             let Some(oldest) = own.min_by_key(|(_, entry)| entry.touched).map(|(subject, _)| subject.clone()) else {
                 return;
@@ -145,8 +151,8 @@ mod tests {
         };
         assert_eq!(sessions(&summary.locations), "/a=4 /b=1 ");
         assert_eq!(sessions(&summary.references), "a=3 b=1 other=1 ");
-        let (counts, locations) = &summary.peers["p"];
-        assert_eq!((counts.sessions, sessions(locations).as_str()), (4, "/a=3 /b=1 "));
+        let peer = &summary.peers["p"];
+        assert_eq!((peer.total.sessions, sessions(&peer.locations).as_str()), (4, "/a=3 /b=1 "));
         assert_eq!(history.changes(), 5);
     }
 
@@ -161,8 +167,8 @@ mod tests {
         }
         let summary = history.summary();
         assert_eq!(summary.total.sessions, peers * 2);
-        assert_eq!(summary.peers["regular"].0.sessions, peers);
-        assert_eq!(summary.peers[OTHER].0.sessions, peers - (HISTORY as u64 - 2));
+        assert_eq!(summary.peers["regular"].total.sessions, peers);
+        assert_eq!(summary.peers[OTHER].total.sessions, peers - (HISTORY as u64 - 2));
         assert!(summary.peers.contains_key(format!("{}.example", peers - 1).as_str()));
     }
 }

@@ -9,6 +9,8 @@ mod document;
 mod driver;
 mod history;
 mod rate;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::net::IpAddr;

@@ -18,10 +18,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::table::Key;
+use crate::base::blocking::Blocking;
 use crate::events::Events;
 use crate::ffmpeg::args;
 use crate::memfs::Memfs;
 use crate::process::machine::Exit;
+use crate::session::Collector;
 use crate::sys;
 use crate::sys::child::{Child, Group, Outputs};
 use crate::sys::proc::Stat;
@@ -72,6 +74,10 @@ pub(super) struct Launcher {
     pub(super) said: mpsc::Sender<Said>,
     /// When children are heard counts from here.
     pub(super) since: Instant,
+    /// Looks up whom children speak to.
+    pub(super) blocking: Blocking,
+    /// Counts what children exchange with other hosts.
+    pub(super) sessions: Collector,
     /// Where children upload to.
     pub(super) memfs: Memfs,
     /// Told what becomes of children.

@@ -25,6 +25,7 @@ use super::runner::Runner;
 use super::steps::Supervisor;
 use super::table::{Key, Table};
 use super::{Change, Error, Handle, Outcome};
+use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::config;
 use crate::events::Events;
@@ -33,7 +34,7 @@ use crate::process::machine::{Input, KILL_GRACE};
 use crate::store::{self, Db};
 use crate::sys::child::find_program;
 use crate::sys::proc;
-use crate::{skills, storage};
+use crate::{session, skills, storage};
 
 /// Requests waiting for the event loop; beyond it callers wait in line. One batch takes all that wait.
 pub const REQUEST_QUEUE: usize = 64;
@@ -56,6 +57,8 @@ pub struct Deps {
     pub skills: skills::Handle,
     /// Told what happens to processes.
     pub events: Events,
+    pub sessions: session::Registry,
+    pub blocking: Blocking,
 }
 
 /// The supervisor's part of the configuration.
@@ -107,6 +110,8 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
         cpus: proc::cpu_capacity(),
         said,
         since: tokio::time::Instant::now(),
+        blocking: deps.blocking.clone(),
+        sessions: deps.sessions.collector(session::Kind::Ffmpeg),
         memfs: deps.storage.mem().clone(),
         events: deps.events.clone(),
     };

@@ -3,9 +3,14 @@
 //! order, news, tick → `Machine` → start, SIGINT, SIGKILL; news → `Parser` → report, progress, activity. Lives from the
 //! definition's creation until it is deleted and its last child has ended. Stores nothing, knows no other process.
 
+mod host_driver;
+mod traffic;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use self::host_driver::Hosts;
+use self::traffic::Traffic;
 use super::child_driver::{Launcher, Started, What};
 use super::table::{Entry, Key};
 use super::{Measured, ProgressView, StateView};
@@ -44,6 +49,7 @@ pub(super) struct Runner {
 /// What the next run is started with.
 struct Definition {
     id: String,
+    reference: String,
     subject: Subject,
     command: Rc<Vec<String>>,
     input_ids: Vec<String>,
@@ -58,6 +64,8 @@ struct Running {
     watch: LimitWatch,
     usage: Usage,
     uploads: Meter,
+    traffic: Traffic,
+    hosts: Hosts,
 }
 
 impl Runner {
@@ -158,6 +166,7 @@ impl Runner {
         self.parser.output_bytes(now.mono, child.uploads.bytes());
         self.note_activity();
         let Some(child) = &mut self.child else { return };
+        child.count(now, &self.definition, &self.parser, launcher);
         let Some((cpu, memory_bytes)) = child.started.stat.as_ref().and_then(|stat| stat.sample()) else { return };
         child.usage = Usage { memory_bytes, cpu_percent: child.meter.sample(now.mono, cpu) };
         if let Some(exceeded) = child.watch.sample(now.mono, child.usage) {
@@ -280,7 +289,15 @@ impl Runner {
                 let meter = CpuMeter::new(launcher.cpus);
                 let watch = LimitWatch::new(definition.limits);
                 let uploads = launcher.memfs.meter(&definition.uploads);
-                self.child = Some(Running { started, meter, watch, usage: Usage::default(), uploads });
+                self.child = Some(Running {
+                    started,
+                    meter,
+                    watch,
+                    usage: Usage::default(),
+                    uploads,
+                    traffic: Traffic::default(),
+                    hosts: Hosts::default(),
+                });
                 Input::Spawned
             }
             Err(error) => {
@@ -333,6 +350,16 @@ impl Runner {
     }
 }
 
+impl Running {
+    /// Counts what has passed between FFmpeg and other hosts.
+    fn count(&mut self, now: Now, definition: &Definition, parser: &Parser, launcher: &Launcher) {
+        let (hosts, blocking) = (&self.hosts, &launcher.blocking);
+        let resolve = |host: &str| hosts.resolve(host, blocking);
+        let session = (&launcher.sessions, definition.id.as_str(), definition.reference.as_str());
+        self.traffic.look(now, parser.stream_bytes(), resolve, session);
+    }
+}
+
 fn hear_line(now: Now, line: &str, parser: &mut Parser, report: &mut Report) {
     match parser.stderr_line(now.mono, line) {
         LineClass::Prelude => report.push(now.unix(), Part::Prelude, line),
@@ -348,6 +375,7 @@ impl Definition {
         let ids = |ios: &[crate::process::Io]| ios.iter().map(|io| io.id.clone()).collect();
         Self {
             id: entry.config.id.clone(),
+            reference: entry.config.reference.clone(),
             subject: Subject::new(&entry.config.id, &entry.config.reference),
             command: Rc::new(resolved.map(|r| r.command.clone()).unwrap_or_default()),
             input_ids: resolved.map(|r| ids(&r.inputs)).unwrap_or_default(),

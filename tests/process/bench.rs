@@ -66,7 +66,14 @@ impl Bench {
         let skills = skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         ready(&skills).await;
         let events = Events::new([0; 6]);
-        let deps = Deps { store, storage: storage.clone(), skills: skills.clone(), events };
+        let deps = Deps {
+            store,
+            storage: storage.clone(),
+            skills: skills.clone(),
+            events,
+            sessions: rill::session::Registry::new(Now::read(), &config.sessions),
+            blocking: blocking.clone(),
+        };
         let supervisor = supervisor::spawn(section(&config), config.db_dir.as_os_str(), db, deps);
         Self { dir, blocking, alarms, supervisor, skills, storage }
     }

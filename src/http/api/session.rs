@@ -135,7 +135,7 @@ impl From<session::Summary> for Summary {
         let peers = summary
             .peers
             .into_iter()
-            .map(|(name, (counts, locations))| (name, Peer { total: counts.into(), local: traffic(locations) }));
+            .map(|(name, peer)| (name, Peer { total: peer.total.into(), local: traffic(peer.locations) }));
         Self {
             remote: peers.collect(),
             local: traffic(summary.locations),

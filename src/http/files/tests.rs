@@ -49,7 +49,7 @@ impl Site {
         let (headers, query) = (headers.collect(), Query::default());
         let req =
             Request { method: method.clone(), uri, query, headers, peer, client: Some(peer), is_secure: false, body };
-        match mounted(&self.storage, &self.mime, req, mount, path).await {
+        match mounted(&self.storage, &self.mime, req, mount, path, None).await {
             Ok(response) => {
                 let (mut parts, body) = response.into_parts();
                 // As hyper does.
@@ -300,7 +300,7 @@ fn writes_through_the_api_are_seen_at_once() {
                 is_secure: false,
                 body,
             };
-            upload::write(&site.storage, req, "disk", path)
+            upload::write(&site.storage, req, "disk", path, None)
         };
         put("/dir/index.html").await.expect("written");
         for path in ["/dir", "/dir/", "/dir/index.html"] {

@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use crate::base::clock::Now;
 use crate::http::body::Body;
 use crate::http::error::storage::{incomplete, refused, unknown_mount};
+use crate::http::hls::Publishing;
 use crate::http::request::target;
 use crate::http::response::{self, Answer, Response};
 use crate::http::{Error, Request};
@@ -25,14 +26,20 @@ pub(super) const UPLOAD_GRACE: Duration = Duration::from_secs(60);
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 
-/// Stores the body as `path`.
+/// Stores the body as `path`; `publishing` hears of its pieces.
 ///
 /// # Errors
 /// 400, 404, 408, 5xx: the file stays as it was.
-pub(super) async fn write(storage: &storage::Handle, req: Request, mount: &str, path: &str) -> Answer {
+pub(super) async fn write(
+    storage: &storage::Handle,
+    req: Request,
+    mount: &str,
+    path: &str,
+    publishing: Option<&mut Publishing>,
+) -> Answer {
     let mount = storage.mount(mount).ok_or_else(|| unknown_mount(mount))?;
     let announced = req.body.size_hint().exact();
-    let mut pieces = Pieces { body: req.body, begun: Instant::now(), received: 0 };
+    let mut pieces = Pieces { body: req.body, begun: Instant::now(), received: 0, publishing };
     let is_new = match mount {
         Mount::Mem(mem) => {
             let fault = |error: memfs::Error| refused(&error.into(), path);
@@ -103,13 +110,14 @@ pub(super) async fn remove(storage: &storage::Handle, mount: &str, path: &str) -
     Ok(response)
 }
 
-struct Pieces {
+struct Pieces<'a> {
     body: Body,
     begun: Instant,
     received: u64,
+    publishing: Option<&'a mut Publishing>,
 }
 
-impl Pieces {
+impl Pieces<'_> {
     /// The next bytes; `None` when the upload is complete.
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         while let Some(frame) = self.body.frame().await {
@@ -118,6 +126,9 @@ impl Pieces {
             if is_too_slow(self.begun.elapsed(), self.received) {
                 let text = format!("an upload delivers at least {MIN_UPLOAD_RATE} bytes a second");
                 return Err(incomplete(&io::Error::new(io::ErrorKind::TimedOut, text)));
+            }
+            if let Some(publishing) = &mut self.publishing {
+                publishing.piece(&piece);
             }
             return Ok(Some(piece));
         }

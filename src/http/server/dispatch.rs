@@ -13,7 +13,7 @@ use crate::http::layer::access_log::Entry;
 use crate::http::request::target;
 use crate::http::response::{Answer, Response};
 use crate::http::route::{Found, Guard, Route};
-use crate::http::{Context, Error, Request, api, files, graph, response, tree};
+use crate::http::{Context, Error, Request, api, files, graph, response};
 
 /// Answers what waits for nothing; `None`: `answer` has to do it.
 pub(super) fn at_once(ctx: &Context, found: &Found, entry: &Entry, headers: &HeaderMap) -> Option<Answer> {
@@ -95,7 +95,7 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::Widget { id } => api::widget::process(ctx, req, &id).await,
         Route::Docs(page) => api::docs::get(ctx, req, page).await,
         Route::Files { mount, path } => files::serve(ctx, req, &mount, &path).await,
-        Route::Tree { root, path } => tree::serve(ctx, req, &root, &path).await,
+        Route::Tree { root, path } => files::tree::serve(ctx, req, &root, &path).await,
         Route::Redirect { location } => redirect(&location),
         Route::NotFound => Err(Error::not_found()),
         Route::NotAllowed(methods) => {

@@ -21,6 +21,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::progress::Progress;
+use super::tally::Tally;
 use super::{Shared, dispatch};
 use crate::http::Context;
 use crate::http::body::{Body, Received};
@@ -102,10 +103,13 @@ struct Exchange {
     requested: Option<HeaderValue>,
     accepts_gzip: bool,
     gzip: Gzip,
+    /// Bytes of the request's head, for sessions.
+    head: u64,
 }
 
 impl Exchange {
     fn new(connection: &Connection, ctx: &Context, received: Rc<Received>, parts: Parts) -> (Self, HeaderMap) {
+        let head = Tally::head(ctx, connection.peer, &parts);
         let Parts { method, uri, version, headers, .. } = parts;
         let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         let exchange = Self {
@@ -125,6 +129,7 @@ impl Exchange {
             requested: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
             accepts_gzip: accepts.is_some_and(|list| list.contains("gzip")),
             gzip: Gzip::Never,
+            head,
         };
         (exchange, headers)
     }
@@ -141,7 +146,7 @@ impl Exchange {
             gzip: self.gzip,
         };
         let response = layer::finish(&asked, answer, &connection.shared.compressions, &ctx.cors);
-        self.send(connection, response)
+        self.send(connection, ctx, response)
     }
 
     /// Answers a malformed request; the connection ends with it.
@@ -152,10 +157,10 @@ impl Exchange {
         if self.entry.version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        self.send(connection, response)
+        self.send(connection, ctx, response)
     }
 
-    fn send(mut self, connection: &Rc<Connection>, mut response: Response) -> http::Response<Outflow> {
+    fn send(mut self, connection: &Rc<Connection>, ctx: &Context, mut response: Response) -> http::Response<Outflow> {
         let is_multiplexed = connection.progress.is_multiplexed();
         let unread = !is_multiplexed && !self.received.complete.get();
         if unread {
@@ -164,11 +169,21 @@ impl Exchange {
         self.entry.status = response.status();
         connection.shared.requests.answered(response.status().as_u16());
         let entry = self.entry.is_wanted().then(|| Box::new(self.entry));
+        let tally = Tally::new(ctx, self.head, &mut response);
         let (connection, received) = (connection.clone(), self.received);
         if is_multiplexed {
             connection.progress.owe(true);
         }
-        response.map(|body| Outflow { body, entry, connection, received, unread, is_owed: is_multiplexed, sent: 0 })
+        response.map(|body| Outflow {
+            body,
+            entry,
+            tally,
+            connection,
+            received,
+            unread,
+            is_owed: is_multiplexed,
+            sent: 0,
+        })
     }
 }
 
@@ -199,6 +214,8 @@ pub(super) struct Outflow {
     body: response::Body,
     /// `None`: it would not be written.
     entry: Option<Box<Entry>>,
+    /// `None`: no session counts it.
+    tally: Option<Box<Tally>>,
     connection: Rc<Connection>,
     received: Rc<Received>,
     unread: bool,
@@ -224,7 +241,11 @@ impl http_body::Body for Outflow {
         let polled = self.body.as_mut().poll_frame(cx);
         self.owe(polled.is_ready());
         if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            self.sent += bytes;
+            if let Some(tally) = &mut self.tally {
+                tally.sent(bytes);
+            }
         }
         polled
     }
@@ -242,7 +263,10 @@ impl Drop for Outflow {
     fn drop(&mut self) {
         self.owe(false);
         self.connection.progress.answered(self.unread);
-        self.connection.shared.requests.moved(self.connection.received.bytes.get(), self.sent);
+        self.connection.shared.requests.moved(self.received.bytes.get(), self.sent);
+        if let Some(tally) = &mut self.tally {
+            tally.finish(self.received.bytes.get());
+        }
         if let Some(entry) = &self.entry {
             entry.write(Instant::now(), self.received.bytes.get(), self.sent);
         }

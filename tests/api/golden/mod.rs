@@ -196,6 +196,7 @@ golden_files! {
     router "router.json"
     s3 "s3.json"
     tls "tls.json"
+    session "session.json"
     widget "widget.json"
     swagger "swagger.json"
 }

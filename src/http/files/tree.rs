@@ -14,11 +14,11 @@ use http::{Method, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
 
-use super::range::{self, Part};
-use super::response::{self, Answer, Body, Response};
-use super::{Context, Error, Request};
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::path::{clean, extension};
+use crate::http::range::{self, Part};
+use crate::http::response::{self, Answer, Body, Response};
+use crate::http::{Context, Error, Request};
 
 /// Bytes read from the disk at once.
 const PIECE: usize = 64 * 1024;
@@ -32,7 +32,7 @@ struct Opened {
 }
 
 /// Serves `path` (decoded, not cleaned) below `root`.
-pub(super) async fn serve(ctx: &Context, req: Request, root: &Path, path: &str) -> Answer {
+pub(crate) async fn serve(ctx: &Context, req: Request, root: &Path, path: &str) -> Answer {
     let (root, wanted) = (root.to_owned(), clean(path));
     let opened = ctx.blocking.run(Lane::General, move || open(&root, &wanted)).await;
     let opened = opened.map_err(|_| Error::not_found())?;
