@@ -34,3 +34,16 @@ impl Counts {
         self.panics.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_counted_each() {
+        let counts = Counts::default();
+        [Level::Info, Level::Trace, Level::Info, Level::Debug, Level::Error].into_iter().for_each(|l| counts.logged(l));
+        counts.panicked();
+        assert_eq!((counts.entries(), counts.panics()), ([1, 0, 2, 2], 1));
+    }
+}

@@ -1,6 +1,7 @@
 //! Takes samples: on demand, and every interval while the history is on.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -24,8 +25,12 @@ const VOLUME_AGE: Duration = Duration::from_secs(5);
 /// All files of the disk mount are counted again after this time, or `WALK_SHARE` times what it took.
 const WALK_AGE: Duration = Duration::from_secs(30);
 const WALK_SHARE: u32 = 200;
+/// Buckets are listed again after this time: their servers may be far and charge for it.
+const BUCKET_AGE: Duration = Duration::from_secs(300);
 /// A disk that takes longer is left to answer the next one who asks.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
+/// As `PATIENCE`, for a sample of the history.
+const TICK_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What is measured.
 pub struct Deps {
@@ -48,6 +53,7 @@ struct Inner {
     cgroups: Cgroups,
     cpu: RefCell<cpu::Meter>,
     disk: Disk,
+    buckets: Buckets,
     section: RefCell<Option<config::Metrics>>,
     /// While `metrics.enable` is on.
     history: RefCell<Option<History>>,
@@ -65,6 +71,15 @@ struct Disk {
     done: Notify,
 }
 
+/// What is known of the S3 mounts.
+#[derive(Default)]
+struct Buckets {
+    /// Number and bytes of the files by mount, for those that have answered.
+    known: RefCell<BTreeMap<String, (u64, u64)>>,
+    list_from: Cell<Option<Instant>>,
+    busy: Cell<bool>,
+}
+
 /// Makes the monitor; its ticker runs on the current `LocalSet` while `section` asks for a history.
 pub fn spawn(now: Now, section: &config::Metrics, deps: Deps) -> Handle {
     let cgroups = Cgroups::find();
@@ -78,6 +93,7 @@ pub fn spawn(now: Now, section: &config::Metrics, deps: Deps) -> Handle {
         cgroups,
         cpu: RefCell::new(cpu),
         disk: Disk::default(),
+        buckets: Buckets::default(),
         section: RefCell::default(),
         history: RefCell::default(),
         ticker: RefCell::default(),
@@ -110,7 +126,7 @@ impl Handle {
         if query.timerange != 0 {
             return self.0.history.borrow().as_ref().map(|history| history.query(now, query)).unwrap_or_default();
         }
-        let rows = self.0.sample(now, |family| query.concerns(family)).await;
+        let rows = self.0.sample(now, PATIENCE, |family| query.concerns(family)).await;
         let (timerange, interval) = self.resolution();
         Answer { timerange, interval, metrics: query.select(&rows, now.unix()) }
     }
@@ -118,7 +134,7 @@ impl Handle {
     /// Everything as Prometheus reads it; `core` is the instance's id.
     pub async fn exposition(&self, core: &str) -> String {
         let now = Now::read();
-        let mut rows = self.0.sample(now, |_| true).await;
+        let mut rows = self.0.sample(now, PATIENCE, |_| true).await;
         let history = self.0.history.borrow().as_ref().map(|history| (history.bytes(), history.samples()));
         rows.extend(rows::daemon(&self.0.deps, history));
         exposition(core, &rows)
@@ -139,7 +155,7 @@ async fn tick(inner: Weak<Inner>, interval: Duration) {
         let Some(inner) = inner.upgrade() else { return };
         let step = async {
             let now = Now::read();
-            let rows = inner.sample(now, |_| true).await;
+            let rows = inner.sample(now, TICK_PATIENCE, |_| true).await;
             if let Some(history) = &mut *inner.history.borrow_mut() {
                 history.push(now.mono, rows);
             }
@@ -151,10 +167,10 @@ async fn tick(inner: Weak<Inner>, interval: Duration) {
 }
 
 impl Inner {
-    /// The rows of the families that are `wanted`.
-    async fn sample(self: &Rc<Self>, now: Now, wanted: impl Fn(Family) -> bool) -> Vec<Row> {
+    /// The rows of the families that are `wanted`, waiting for a disk no longer than `patience`.
+    async fn sample(self: &Rc<Self>, now: Now, patience: Duration, wanted: impl Fn(Family) -> bool) -> Vec<Row> {
         if wanted(Family::Disk) || wanted(Family::Filesystem) {
-            self.look_at_disk(now.mono).await;
+            self.look_at_disk(now.mono, patience).await;
         }
         let mut rows = Vec::new();
         if wanted(Family::Cpu)
@@ -173,7 +189,8 @@ impl Inner {
             rows.extend(self.disk.volume.get().map(|volume| rows::disk(&dir, volume)));
         }
         if wanted(Family::Filesystem) {
-            rows.extend(rows::filesystems(&self.deps.storage));
+            self.look_at_buckets(now.mono);
+            rows.extend(rows::filesystems(&self.deps.storage, &self.buckets.known.borrow()));
         }
         if rows::PROCESS_FAMILIES.into_iter().any(&wanted) {
             let (processes, total) = self.deps.supervisor.measure();
@@ -188,8 +205,17 @@ impl Inner {
         rows
     }
 
+    /// Has the buckets listed if the last time is long ago; nobody waits for it.
+    fn look_at_buckets(self: &Rc<Self>, now: Instant) {
+        let is_due = self.buckets.list_from.get().is_none_or(|from| from <= now);
+        if is_due && !self.buckets.busy.replace(true) {
+            self.buckets.list_from.set(Some(now + BUCKET_AGE));
+            tokio::task::spawn_local(list_buckets(self.clone()));
+        }
+    }
+
     /// Waits for a fresh look at the disk if the last one is old, but not for long.
-    async fn look_at_disk(self: &Rc<Self>, now: Instant) {
+    async fn look_at_disk(self: &Rc<Self>, now: Instant, patience: Duration) {
         let is_fresh = |at: Option<Instant>, age| at.is_some_and(|at| now.saturating_duration_since(at) < age);
         if is_fresh(self.disk.asked.get(), VOLUME_AGE) && !self.disk.busy.get() {
             return;
@@ -200,7 +226,7 @@ impl Inner {
             tokio::task::spawn_local(look(self.clone()));
         }
         // Who comes while it hangs has what was known before.
-        let _ = tokio::time::timeout(PATIENCE, done).await;
+        let _ = tokio::time::timeout(patience, done).await;
     }
 }
 
@@ -216,4 +242,20 @@ async fn look(inner: Rc<Inner>) {
     }
     disk.busy.set(false);
     disk.done.notify_waiters();
+}
+
+/// Counts the files of all S3 mounts; one that does not answer is not known.
+async fn list_buckets(inner: Rc<Inner>) {
+    let storage = &inner.deps.storage;
+    let mounts = storage.mounts().into_iter().filter(|mount| mount.kind == rows::S3);
+    let mut known = BTreeMap::new();
+    for name in mounts.map(|mount| mount.name) {
+        let Some(mount) = storage.mount(&name) else { continue };
+        if let Ok(files) = storage.list(mount, None).await {
+            let bytes = files.iter().map(|file| file.size).sum();
+            known.insert(name, (files.len() as u64, bytes));
+        }
+    }
+    inner.buckets.known.replace(known);
+    inner.buckets.busy.set(false);
 }

@@ -1,5 +1,6 @@
 //! What handles tell → rows of the metrics. The order of values is that of `Family::columns`. Pure.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::cpu::Percent;
 use super::driver::Deps;
 use crate::ffmpeg::{AvStream, IoProgress};
 use crate::metrics::{Family, Row};
-use crate::process::{Order, State, Transitions};
+use crate::process::Transitions;
 use crate::session;
 use crate::storage;
 use crate::supervisor::Measured;
@@ -27,6 +28,8 @@ pub(super) const PROCESS_FAMILIES: [Family; 7] = [
 /// Core's names of the file systems; memory is `memfs` in the metrics and `mem` elsewhere.
 const MEMFS: &str = "memfs";
 const DISK: &str = "disk";
+/// The kind of mount whose size has no limit that we know.
+pub(super) const S3: &str = "s3";
 
 pub(super) fn cpu(capacity: f64, percent: Percent) -> Row {
     let Percent { system, user, idle, other } = percent;
@@ -46,13 +49,21 @@ pub(super) fn disk(dir: &Path, volume: Volume) -> Row {
     Row::new(Family::Disk, vec![path], vec![number(volume.total), number(volume.used)])
 }
 
-pub(super) fn filesystems(storage: &storage::Handle) -> Vec<Row> {
+/// `buckets`: number and bytes of the files of S3 mounts that have answered.
+pub(super) fn filesystems(storage: &storage::Handle, buckets: &BTreeMap<String, (u64, u64)>) -> Vec<Row> {
     let row = |name: &str, values| Row::new(Family::Filesystem, vec![name.to_owned()], values);
     let memory = storage.mem().usage();
     let limit = storage.memory_limit().unwrap_or(0);
     let mut rows = vec![row(MEMFS, vec![number(memory.files as u64), number(limit), number(memory.stored)])];
     if let Some(disk) = storage.disk().usage() {
         rows.push(row(DISK, vec![number(disk.files), number(disk.limit), number(disk.stored)]));
+    }
+    for mount in storage.mounts().iter().filter(|mount| mount.kind == S3) {
+        let (files, bytes) = match buckets.get(&mount.name) {
+            Some((files, bytes)) => (number(*files), number(*bytes)),
+            None => (f64::NAN, f64::NAN),
+        };
+        rows.push(row(&mount.name, vec![files, -1.0, bytes]));
     }
     rows
 }
@@ -92,15 +103,7 @@ pub(super) fn processes(
 
 fn process(measured: &Measured) -> Row {
     let progress = &measured.progress;
-    let labels = vec![
-        measured.config.id.clone(),
-        state(measured.state).to_owned(),
-        match measured.order {
-            Order::Start => "start",
-            Order::Stop => "stop",
-        }
-        .to_owned(),
-    ];
+    let labels = vec![measured.config.id.clone(), measured.state.name().to_owned(), measured.order.name().to_owned()];
     let values = vec![
         number(progress.frame),
         progress.fps,
@@ -210,17 +213,6 @@ pub(super) fn daemon(deps: &Deps, history: Option<(usize, usize)>) -> Vec<Row> {
 
 fn by_state(of: Transitions) -> Vec<f64> {
     [of.failed, of.finished, of.finishing, of.killed, of.running, of.starting].map(number).to_vec()
-}
-
-fn state(state: State) -> &'static str {
-    match state {
-        State::Failed => "failed",
-        State::Finished => "finished",
-        State::Finishing => "finishing",
-        State::Killed => "killed",
-        State::Running => "running",
-        State::Starting => "starting",
-    }
 }
 
 /// Exact up to 2^53, beyond every counter of a lifetime.

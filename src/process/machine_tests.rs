@@ -49,6 +49,27 @@ fn exit_codes_become_states() {
 }
 
 #[test]
+fn changes_of_state_are_counted() {
+    let (machine, _) = check(
+        Policy::default(),
+        &[
+            (0, Input::Start, SPAWN, State::Starting),
+            (0, Input::Spawned, None, State::Running),
+            (1, Input::Spawned, None, State::Running),
+            (2, Input::Restart, ORDERED, State::Finishing),
+            (3, EXIT_255, SPAWN, State::Starting),
+            (3, NO_SPAWN, None, State::Failed),
+        ],
+    );
+    let counted = machine.transitions();
+    let expected = Transitions { starting: 2, running: 1, finishing: 1, finished: 1, failed: 1, killed: 0 };
+    assert_eq!(counted, expected);
+    let mut sum = counted;
+    sum.add(counted);
+    assert_eq!((sum.starting, sum.killed), (4, 0));
+}
+
+#[test]
 fn stop_interrupts_then_kills_after_the_grace() {
     let (machine, birth) = check(
         Policy::default(),

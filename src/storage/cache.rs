@@ -249,6 +249,7 @@ mod tests {
         assert_eq!(remaining, Duration::from_millis(298_500));
         assert!(cache.find(start + Duration::from_secs(301), "/a.txt").is_none());
         assert!(cache.find(start, "/a.txt").is_none(), "expired entries are gone");
+        assert_eq!(cache.usage(), CacheUsage { files: 0, stored: 0, hits: 1, misses: 2 });
     }
 
     #[test]
