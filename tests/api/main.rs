@@ -12,6 +12,7 @@ mod graph;
 mod harness;
 mod hostile;
 mod import;
+mod metrics;
 mod outside;
 mod process;
 mod s3;
