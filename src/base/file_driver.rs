@@ -4,6 +4,8 @@
 //! At every moment either the old or the new content stands under the name, whatever loses power. Blocks: callers
 //! are on a blocking lane or before the runtime.
 
+pub mod journal_driver;
+
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};

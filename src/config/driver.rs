@@ -20,7 +20,7 @@ use super::values::{Entry, Files};
 use super::{Config, checks, convert, names};
 use crate::base::clock::Now;
 use crate::base::error::chain;
-use crate::base::file_driver::{self, Previous};
+use crate::base::file_driver::{self, Previous, journal_driver};
 use crate::base::stamp::Stamp;
 use crate::sys;
 
@@ -43,7 +43,7 @@ pub(super) struct Note {
 }
 
 /// Alarm keys of this module.
-pub(super) const NOTES: [&str; 2] = ["damaged", "write"];
+pub(super) const NOTES: [&str; 3] = ["damaged", "journal", "write"];
 
 /// Where the configuration comes from; the same for the life of the daemon.
 #[derive(Clone, Debug)]
@@ -103,7 +103,12 @@ pub fn environment() -> Environment {
 /// The file cannot be read, is of an unknown version, or holds invalid values; it was not touched.
 pub fn load(environment: Environment, now: Now) -> Result<Loaded, Error> {
     let place = Place::find(environment)?;
-    let reading = read(&place, Touch::Write, now)?;
+    let recovered = journal_driver::recover(&journal(&place.file));
+    let mut reading = read(&place, Touch::Write, now)?;
+    if let Err(error) = recovered {
+        let text = format!("a change of settings and processes may be half done: {}", chain(&error));
+        reading.notes.push(Note { key: "journal", text });
+    }
     Ok(Loaded { place, reading })
 }
 
@@ -113,7 +118,11 @@ pub fn load(environment: Environment, now: Now) -> Result<Loaded, Error> {
 /// As `load`, and when the file is damaged.
 pub fn inspect(environment: Environment, now: Now) -> Result<Loaded, Error> {
     let place = Place::find(environment)?;
-    let reading = read(&place, Touch::Nothing, now)?;
+    let mut reading = read(&place, Touch::Nothing, now)?;
+    if journal(&place.file).exists() {
+        let text = "the next start finishes a change of settings and processes that was interrupted".to_owned();
+        reading.notes.push(Note { key: "journal", text });
+    }
     Ok(Loaded { place, reading })
 }
 
@@ -156,6 +165,13 @@ impl Place {
 pub(super) fn stored(place: &Place, now: Now) -> Result<Document, Error> {
     let defaults = Document::defaults(names::generate(now.wall, &sys::entropy()));
     Ok(find_document(place, &defaults, Touch::Nothing)?.stored)
+}
+
+/// Where changes that concern `file` and other documents are noted until all of them are made.
+pub(super) fn journal(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".journal");
+    name.into()
 }
 
 /// Reads, checks and, where `touch` allows it, writes back.

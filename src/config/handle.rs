@@ -3,8 +3,11 @@
 //! `put` → merge → check → file → shown at once, in force after `reload`. Changes take turns; memory changes only
 //! after the disk did. Passive owner, no task.
 
+mod staged;
+
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
@@ -13,13 +16,16 @@ use super::Config;
 use super::document::Document;
 use super::driver::{self, Loaded, NOTES, Note, Place, Reading, Touch};
 use super::faults::Faults;
-use super::merge::{self, Over};
+use super::merge;
 use crate::base::alarm::Alarms;
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
 use crate::base::error::chain;
-use crate::base::file_driver::{self, Previous};
+use crate::base::file_driver;
 use crate::base::stamp::Stamp;
+
+use staged::Pending;
+pub use staged::{Companion, Staged};
 
 const COMPONENT: &str = "Config";
 
@@ -58,7 +64,7 @@ struct Owner {
     blocking: Blocking,
     alarms: Alarms,
     /// One change at a time.
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     state: RefCell<State>,
     /// What `host.auto` found; shown while `host.name` is empty, never stored.
     addresses: RefCell<Vec<String>>,
@@ -78,6 +84,8 @@ struct State {
     active: Rc<Config>,
     stored: Document,
     view: View,
+    /// Being made durable together with something else; void unless it becomes so.
+    pending: Option<Pending>,
 }
 
 impl Handle {
@@ -93,7 +101,7 @@ impl Handle {
             place,
             blocking,
             alarms,
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
             state,
             addresses: RefCell::default(),
             revisions: watch::channel(Revisions::default()).0,
@@ -112,6 +120,7 @@ impl Handle {
 
     /// What is stored, under the environment: in force after the next reload.
     pub fn view(&self) -> View {
+        self.settle();
         let mut view = self.0.state.borrow().view.clone();
         if view.document.host.auto && view.document.host.name.is_empty() {
             view.document.host.name.clone_from(&self.0.addresses.borrow());
@@ -126,9 +135,25 @@ impl Handle {
         }
     }
 
+    /// What is stored.
+    pub fn stored(&self) -> Document {
+        self.settle();
+        self.0.state.borrow().stored.clone()
+    }
+
     /// How often it has changed.
     pub fn revisions(&self) -> Revisions {
+        self.settle();
         *self.0.revisions.borrow()
+    }
+
+    /// Takes over what has become durable since.
+    pub fn settle(&self) {
+        let mut state = self.0.state.borrow_mut();
+        if let Some(Pending { stored, view, .. }) = state.pending.take_if(|pending| pending.written.get()) {
+            (state.stored, state.view) = (stored, view);
+            self.0.revisions.send_modify(|revisions| revisions.stored += 1);
+        }
     }
 
     /// Lays the partial document over the stored one and stores the result; the write finishes even when the
@@ -139,7 +164,11 @@ impl Handle {
     pub async fn put(&self, mut partial: Value, expected: Option<Revisions>, now: Now) -> Result<(), PutError> {
         self.drop_shown_addresses(&mut partial);
         let handle = self.clone();
-        let work = tokio::task::spawn_local(async move { handle.0.put(partial, expected, now).await });
+        let work = tokio::task::spawn_local(async move {
+            handle.stage(partial, expected, false, now).await?.store().await?;
+            handle.0.alarms.clear(COMPONENT, "write");
+            Ok(())
+        });
         work.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
@@ -160,6 +189,7 @@ impl Handle {
     pub async fn reload(&self, now: Now) -> Result<Rc<Config>, driver::Error> {
         let owner = &self.0;
         let _turn = owner.turn.acquire().await.expect("the turn is never closed");
+        self.settle();
         let place = owner.place.clone();
         let reading = owner.blocking.run(Lane::Store, move || driver::read(&place, Touch::Write, now)).await;
         match reading {
@@ -184,38 +214,6 @@ impl Handle {
 /// Alarm key of a refused reload.
 const RELOAD: &str = "reload";
 
-impl Owner {
-    async fn put(&self, partial: Value, expected: Option<Revisions>, now: Now) -> Result<(), PutError> {
-        let _turn = self.turn.acquire().await.expect("the turn is never closed");
-        if expected.is_some_and(|expected| expected != *self.revisions.borrow()) {
-            return Err(PutError::Changed);
-        }
-        let base = self.state.borrow().stored.clone();
-        let mut stored = merge::merge_value(&base, partial, Over::Stored)?;
-        stored.created_at = Stamp::at(now.wall);
-        let place = self.place.clone();
-        let work = move || {
-            let (shown, overlay, _) = driver::effective(&place, &stored, Touch::Write).map_err(PutError::Invalid)?;
-            file_driver::replace(&place.file, &stored.to_bytes(), Previous::Keep)
-                .map_err(|source| PutError::Write { source })?;
-            Ok::<_, PutError>((stored, shown, overlay))
-        };
-        let (stored, shown, overlay) = self.blocking.run(Lane::Store, work).await?;
-        self.alarms.clear(COMPONENT, "write");
-        let mut state = self.state.borrow_mut();
-        state.view = View {
-            created_at: stored.created_at,
-            updated_at: stored.created_at,
-            loaded_at: state.view.loaded_at,
-            document: shown,
-            overrides: overlay.overrides,
-        };
-        state.stored = stored;
-        self.revisions.send_modify(|revisions| revisions.stored += 1);
-        Ok(())
-    }
-}
-
 impl State {
     fn new(reading: Reading) -> Self {
         let view = View {
@@ -225,7 +223,7 @@ impl State {
             document: reading.shown,
             overrides: reading.overlay.overrides,
         };
-        Self { active: Rc::new(reading.config), stored: reading.stored, view }
+        Self { active: Rc::new(reading.config), stored: reading.stored, view, pending: None }
     }
 }
 

@@ -32,7 +32,7 @@ pub use driver::offline_driver::{Offline, masked};
 pub use environment::Environment;
 pub use faults::Faults;
 pub use fields::env_name;
-pub use handle::{Handle, PutError, Revisions, View};
+pub use handle::{Companion, Handle, PutError, Revisions, Staged, View};
 
 /// Everything that can be configured (`contract/config.md` §2).
 #[derive(Clone, Debug, PartialEq)]

@@ -101,6 +101,8 @@ pub(crate) enum Route {
     Sessions,
     SessionsActive,
     Events,
+    State,
+    StatePut,
     Widget {
         id: String,
     },
@@ -304,6 +306,8 @@ impl Table {
             ("GET", ["session"]) => Route::Sessions,
             ("GET", ["session", "active"]) => Route::SessionsActive,
             ("GET", ["events"]) => Route::Events,
+            ("GET", ["rill", "state"]) => Route::State,
+            ("PUT", ["rill", "state"]) => Route::StatePut,
             ("GET", ["fs"]) => Route::Mounts,
             ("GET", ["fs", name]) => Route::MountList { name: param(name)? },
             (_, ["fs", name, rest @ ..]) if !rest.is_empty() => {
@@ -370,7 +374,7 @@ impl Route {
     pub(crate) fn is_api_write(&self) -> bool {
         use Route::{
             ConfigPut, ConfigReload, MetadataPut, MountDelete, MountPut, ProcessAdd, ProcessCommand, ProcessDelete,
-            ProcessMetadataPut, ProcessUpdate,
+            ProcessMetadataPut, ProcessUpdate, StatePut,
         };
         if let Self::Playout { call, .. } = self {
             return call.is_write();
@@ -387,6 +391,7 @@ impl Route {
                 | MountDelete { .. }
                 | ConfigPut
                 | ConfigReload
+                | StatePut
         )
     }
 }

@@ -15,6 +15,7 @@ use crate::base::alarm::Alarms;
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
 use crate::base::error::chain;
+use crate::base::file_driver::journal_driver::{self, Joint, Replacement};
 use crate::base::file_driver::{self, Previous};
 
 const COMPONENT: &str = "ProcessStore";
@@ -72,15 +73,31 @@ impl Handle {
     /// # Errors
     /// The file still has its former content.
     pub async fn commit(&self, db: &Db) -> Result<(), Error> {
+        self.commit_with(db, None).await
+    }
+
+    /// As `commit`, and replaces `companion`, if there is one, in the same step.
+    ///
+    /// # Errors
+    /// Both still have their former content.
+    pub async fn commit_with(&self, db: &Db, companion: Option<Joint>) -> Result<(), Error> {
         let owner = &self.0;
         let bytes = Rc::new(schema::serialise(db, &owner.kept));
         if owner.written.borrow().as_ref() == Some(&bytes) {
-            return Ok(());
+            let Some(Joint { file: Replacement { path, bytes }, .. }) = companion else { return Ok(()) };
+            let work = move || file_driver::replace(&path, &bytes, Previous::Keep);
+            return owner.blocking.run(Lane::Store, work).await.map_err(|source| Error::Write { source });
         }
         // Unknown until the write has ended, also when the caller stops waiting for it.
         *owner.written.borrow_mut() = None;
         let (file, content) = (owner.file.clone(), bytes.to_vec());
-        let work = move || file_driver::replace(&file, &content, Previous::Keep);
+        let work = move || match companion {
+            None => file_driver::replace(&file, &content, Previous::Keep),
+            Some(companion) => {
+                let db = Replacement { path: file, bytes: content };
+                journal_driver::replace_all(&companion.journal, &[companion.file, db])
+            }
+        };
         owner.blocking.run(Lane::Store, work).await.map_err(|source| {
             let error = Error::Write { source };
             owner.alarms.raise(Now::read(), COMPONENT, "write", chain(&error));

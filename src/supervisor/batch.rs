@@ -4,6 +4,7 @@
 //! stops here, and a batch that is dropped has changed nothing.
 
 pub(super) mod news;
+mod whole;
 
 use std::rc::Rc;
 
@@ -49,6 +50,7 @@ pub(super) struct Applied {
 }
 
 /// Changes that are committed together.
+#[derive(Clone)]
 pub(super) struct Batch {
     pub(super) table: Table,
     /// Whether there is anything to commit.
@@ -91,6 +93,8 @@ impl List<'_> {
         match change {
             Change::Add(config) => self.add(config),
             Change::Update { id, config, revision } => self.update(&id, config, revision),
+            Change::Processes(wanted) => self.replace_processes(wanted),
+            Change::AllMetadata(wanted) => self.replace_metadata(wanted),
             Change::Expect(expectation) => self.expect(expectation),
             Change::Delete { id } => self.delete(&id),
             Change::Command { id, command } => self.command(&id, command),

@@ -7,12 +7,13 @@ use std::rc::Rc;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::driver::{Request, Section, Shared};
+use super::driver::{Ask, Request, Section, Shared};
 use super::probe_driver::Probes;
 use super::runner::Runner;
 use super::table::Entry;
-use super::{Change, Error, Measured, Outcome, ProbeView, ProcessView};
+use super::{Change, Companion, Error, Measured, Outcome, ProbeView, ProcessView, Stored, Whole};
 use crate::base::clock::Now;
+use crate::process::ProcessConfig;
 use crate::process::Transitions;
 
 /// Cheap handle to the supervisor.
@@ -29,9 +30,52 @@ impl Handle {
     /// # Errors
     /// The first change that is refused; `Store` when the commit failed.
     pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, Error> {
+        self.ask(changes, None, false).await
+    }
+
+    /// As `apply`, and replaces `companion` in the same commit: both are durable, or neither.
+    ///
+    /// # Errors
+    /// As `apply`.
+    pub async fn apply_with(&self, changes: Vec<Change>, companion: Option<Companion>) -> Result<Vec<Outcome>, Error> {
+        self.ask(changes, companion, false).await
+    }
+
+    /// What `apply` would do; changes nothing.
+    ///
+    /// # Errors
+    /// As `apply`, but `Store`.
+    pub async fn preview(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, Error> {
+        self.ask(changes, None, true).await
+    }
+
+    async fn ask(
+        &self,
+        changes: Vec<Change>,
+        companion: Option<Companion>,
+        is_preview: bool,
+    ) -> Result<Vec<Outcome>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Apply { changes, reply }).await.map_err(|_| Error::Stopped)?;
+        let ask = Ask { changes, companion, is_preview, reply };
+        self.requests.send(Request::Apply(ask)).await.map_err(|_| Error::Stopped)?;
         answer.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Everything that clients have stored.
+    pub fn whole(&self) -> Whole {
+        let shared = self.shared.borrow();
+        let stored = |entry: &Entry| Stored {
+            config: entry.config.clone(),
+            order: entry.order,
+            metadata: entry.metadata.clone(),
+        };
+        let processes = shared.table.entries().iter().map(stored).collect();
+        Whole { processes, metadata: shared.table.metadata.clone() }
+    }
+
+    /// The definition of `id`.
+    pub fn definition(&self, id: &str) -> Option<Rc<ProcessConfig>> {
+        self.shared.borrow().table.get(id).map(|entry| entry.config.clone())
     }
 
     /// The process `id`.

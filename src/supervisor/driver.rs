@@ -24,7 +24,7 @@ use super::resolve::ResolveEnv;
 use super::runner::Runner;
 use super::steps::Supervisor;
 use super::table::{Key, Table};
-use super::{Change, Error, Handle, Outcome};
+use super::{Change, Companion, Error, Handle, Outcome};
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::config;
@@ -78,9 +78,19 @@ pub(super) struct Shared {
 
 /// What the handle asks for.
 pub(super) enum Request {
-    Apply { changes: Vec<Change>, reply: Reply },
+    Apply(Ask),
     Reconfigure { section: Box<Section>, reply: oneshot::Sender<()> },
     Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// A list of changes and who waits for it.
+pub(super) struct Ask {
+    pub(super) changes: Vec<Change>,
+    /// Written together with the changes, or not at all.
+    pub(super) companion: Option<Companion>,
+    /// Only says what would happen.
+    pub(super) is_preview: bool,
+    pub(super) reply: Reply,
 }
 
 pub(super) type Reply = oneshot::Sender<Result<Vec<Outcome>, Error>>;
@@ -180,9 +190,9 @@ impl Inputs {
     }
 
     /// Another change that waits already.
-    fn more(&mut self) -> Option<(Vec<Change>, Reply)> {
+    fn more(&mut self) -> Option<Ask> {
         match self.requests.try_recv().ok()? {
-            Request::Apply { changes, reply } => Some((changes, reply)),
+            Request::Apply(ask) => Some(ask),
             other => {
                 self.stash = Some(other);
                 None
@@ -209,9 +219,7 @@ impl Supervisor {
 
     fn handle(&mut self, now: Now, event: Event, inputs: &mut Inputs) {
         match event {
-            Event::Request(Request::Apply { changes, reply }) => {
-                inputs.commit = self.collect(now, (changes, reply), || inputs.more());
-            }
+            Event::Request(Request::Apply(ask)) => inputs.commit = self.collect(now, ask, || inputs.more()),
             Event::Request(Request::Reconfigure { section, reply }) => {
                 self.reconfigure(now, *section);
                 let _ = reply.send(());

@@ -26,6 +26,7 @@ use crate::ffmpeg::{Progress, Stream};
 use crate::process::{Limits, Order, ProcessConfig, State, Transitions};
 use crate::store;
 
+pub use crate::config::Companion;
 pub use crate::process::ReportView;
 pub use client::Handle;
 pub use driver::{Deps, REQUEST_QUEUE, Section, spawn};
@@ -41,8 +42,55 @@ pub const METADATA_KEYS: usize = 1000;
 pub enum Outcome {
     /// Add, Update: the definition as stored.
     Stored(Rc<ProcessConfig>),
-    /// Delete, Command, Metadata.
+    /// Delete, Command, Metadata, Expect.
     Done,
+    /// Processes, AllMetadata.
+    Replaced(Differences),
+}
+
+/// What became of a list that was replaced, by id or key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    pub added: Vec<String>,
+    pub updated: Vec<String>,
+    pub removed: Vec<String>,
+    pub unchanged: Vec<String>,
+    /// Those of `unchanged` that refer to an output that is another one now.
+    pub restarted: Vec<String>,
+}
+
+/// A process as it is to be.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub config: ProcessConfig,
+    /// `None`: as it is; for a new process as `autostart` says.
+    pub order: Option<Order>,
+    /// `None`: as they are.
+    pub metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// What is wrong with an item of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemFault {
+    pub item: usize,
+    pub id: String,
+    pub text: String,
+}
+
+/// Everything that clients have stored.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// In order of creation.
+    pub processes: Vec<Stored>,
+    pub metadata: Option<Rc<BTreeMap<String, Value>>>,
+}
+
+/// What clients have stored of a process.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub config: Rc<ProcessConfig>,
+    pub order: Order,
+    pub metadata: Option<Rc<BTreeMap<String, Value>>>,
 }
 
 /// Why a list of changes was refused; nothing of it has happened.
@@ -67,6 +115,9 @@ pub enum Error {
     /// Another change came between reading what it names and this change of it.
     #[error("{0} was changed meanwhile")]
     Changed(String),
+    /// Items of a whole list break rules.
+    #[error("{} items are invalid", .0.len())]
+    Items(Vec<ItemFault>),
     #[error("a metadata key must not be empty")]
     EmptyKey,
     /// The change could not be made durable.
@@ -103,6 +154,10 @@ pub enum Change {
         id: String,
         command: Command,
     },
+    /// All processes that are to be there.
+    Processes(Vec<Wanted>),
+    /// All global metadata that are to be there.
+    AllMetadata(BTreeMap<String, Value>),
     /// Changes nothing; the list is refused if it does not hold.
     Expect(Expectation),
     /// `process: None` means global metadata; `Value::Null` removes the key.

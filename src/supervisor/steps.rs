@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 
 use super::batch::{Applied, Batch, Effect, Rules, news};
 use super::child_driver::{Launcher, Said, What};
-use super::driver::{CHILD_DEADLINE, Commit, Deps, Reply, Section, Shared};
+use super::driver::{Ask, CHILD_DEADLINE, Commit, Deps, Reply, Section, Shared};
 use super::probe_driver::Probes;
 use super::runner::Runner;
 use super::table::{Entry, Key, Renewed, Table};
-use super::{Change, Error, Outcome};
+use super::{Companion, Error, Outcome};
 use crate::base::clock::Now;
 use crate::process::State;
 use crate::process::machine::Input;
@@ -31,6 +31,7 @@ use crate::sys::child::find_program;
 struct Pending {
     batch: Batch,
     callers: Vec<(Reply, Applied)>,
+    companion: Option<Companion>,
 }
 
 /// Callers whose changes are made and who wait for children to end. Bounded by the callers, each of whom waits for its
@@ -124,40 +125,45 @@ impl Supervisor {
     }
 
     /// Makes a batch of this request and all that wait behind it. Returns the commit it needs, if any.
-    pub(super) fn collect(
-        &mut self,
-        now: Now,
-        first: (Vec<Change>, Reply),
-        mut more: impl FnMut() -> Option<(Vec<Change>, Reply)>,
-    ) -> Option<Commit> {
+    pub(super) fn collect(&mut self, now: Now, first: Ask, mut more: impl FnMut() -> Option<Ask>) -> Option<Commit> {
         let version = self.learn_version();
         let ffversion = version.map(Version::constraint);
         let max_processes = self.section.ffmpeg.max_processes;
         let rules = Rules { env: &self.section.env, max_processes, ffversion: ffversion.as_deref() };
         let mut batch = Batch::new(self.shared.borrow().table.clone());
-        let mut callers = Vec::new();
+        let (mut callers, mut companion) = (Vec::new(), None);
         let mut next = Some(first);
-        while let Some((changes, reply)) = next {
+        while let Some(ask) = next {
+            let mut preview = ask.is_preview.then(|| batch.clone());
+            let target = preview.as_mut().unwrap_or(&mut batch);
             let applied = match self.closing {
                 Some(_) => Err(Error::Stopped),
+                // Its owner prepares one at a time.
+                None if companion.is_some() && ask.companion.is_some() => {
+                    Err(Error::Changed("what is stored".to_owned()))
+                }
                 // A list works on its own copy: a panic leaves the batch as it was.
-                None => catch_unwind(AssertUnwindSafe(|| batch.apply(now.unix(), changes, rules)))
+                None => catch_unwind(AssertUnwindSafe(|| target.apply(now.unix(), ask.changes, rules)))
                     .unwrap_or(Err(Error::Panicked)),
             };
             match applied {
-                Ok(applied) => callers.push((reply, applied)),
-                Err(error) => drop(reply.send(Err(error))),
+                Ok(applied) if ask.is_preview => drop(ask.reply.send(Ok(applied.outcomes))),
+                Ok(applied) => {
+                    callers.push((ask.reply, applied));
+                    companion = companion.or(ask.companion);
+                }
+                Err(error) => drop(ask.reply.send(Err(error))),
             }
             next = more();
         }
-        if !batch.dirty {
-            self.carry_out(now, Pending { batch, callers });
+        if !batch.dirty && companion.is_none() {
+            self.carry_out(now, Pending { batch, callers, companion });
             return None;
         }
         if let Some(version) = version {
             batch.table.constrain(version);
         }
-        Some(self.commit(Pending { batch, callers }))
+        Some(self.commit(Pending { batch, callers, companion }))
     }
 
     /// FFmpeg's version has become known: says which definitions were made for another one, and gives it to those that
@@ -173,13 +179,14 @@ impl Supervisor {
         }
         let mut batch = Batch::new(table);
         batch.dirty = self.closing.is_none() && batch.table.constrain(version);
-        batch.dirty.then(|| self.commit(Pending { batch, callers: Vec::new() }))
+        batch.dirty.then(|| self.commit(Pending { batch, callers: Vec::new(), companion: None }))
     }
 
     fn commit(&mut self, pending: Pending) -> Commit {
         let (store, db) = (self.deps.store.clone(), pending.batch.table.to_db());
+        let file = pending.companion.as_ref().map(|companion| companion.joint.clone());
         self.pending = Some(pending);
-        Box::pin(async move { store.commit(&db).await })
+        Box::pin(async move { store.commit_with(&db, file).await })
     }
 
     /// The commit has ended: the batch happens, or it does not.
@@ -314,6 +321,9 @@ impl Supervisor {
 
     fn carry_out(&mut self, now: Now, pending: Pending) {
         self.swap(now, pending.batch.table);
+        if let Some(companion) = pending.companion {
+            companion.written.set(true);
+        }
         for (reply, Applied { outcomes, effects }) in pending.callers {
             let keys: Vec<Key> = effects.into_iter().map(|effect| self.perform(now, effect)).collect();
             let shared = self.shared.borrow();

@@ -204,6 +204,12 @@ impl Table {
         Ok(Rc::new(resolved))
     }
 
+    /// What `config` becomes by what it refers to, without ports.
+    pub(super) fn follow(&self, config: &ProcessConfig, own: Key, env: &ResolveEnv) -> Result<Resolved, Invalid> {
+        let others = |id: &str| self.entries.iter().find(|e| e.config.id == id && e.key != own)?.outputs(env);
+        resolve::resolve(config, &others, env)
+    }
+
     /// Resolves everything anew, for the boot and for a changed configuration, and says what changed.
     pub(super) fn renew(&mut self, env: &ResolveEnv) -> Vec<(Key, Renewed)> {
         let outputs = |entry: &Entry| (entry.config.id.clone(), resolve::outputs(&entry.config, env).ok());

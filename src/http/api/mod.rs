@@ -13,4 +13,5 @@ pub(crate) mod playout;
 pub(crate) mod process;
 pub(crate) mod session;
 pub(crate) mod skills;
+pub(crate) mod state;
 pub(crate) mod widget;

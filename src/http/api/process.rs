@@ -16,7 +16,8 @@ use serde::Serialize;
 use serde::de::MapAccess;
 use serde_json::Value;
 
-use self::config::{Config, Lists, Patch};
+pub(super) use self::config::Config;
+use self::config::{Lists, Patch};
 use crate::base::glob::Glob;
 use crate::base::id;
 use crate::http::error::process as refusal;
@@ -25,7 +26,7 @@ use crate::http::request::condition::Tag;
 use crate::http::request::{JSON_BODY, Query};
 use crate::http::response::{self, json_tagged, json_text, ok};
 use crate::http::{Answer, Context, Error, Request};
-use crate::process::ProcessConfig;
+use crate::process::{Io, ProcessConfig};
 use crate::supervisor::{self, Change, Command, Expectation, Outcome, ProcessView};
 use crate::sys;
 
@@ -164,6 +165,31 @@ pub(crate) async fn probe(ctx: &Context, _req: Request, id: &str) -> Answer {
 /// The process `id`, or the 404 of all reads.
 pub(super) fn find(ctx: &Context, id: &str) -> Result<ProcessView, Error> {
     ctx.supervisor.get(id).ok_or_else(refusal::unknown_process)
+}
+
+/// A whole definition as it is sent. What is `stored` now lends its ids to inputs and outputs that come without, and
+/// stands for a definition that clients read alike.
+///
+/// # Errors
+/// Everything that is wrong with its shape.
+pub(super) fn definition(value: Value, stored: Option<&ProcessConfig>) -> Result<ProcessConfig, Vec<String>> {
+    let Object(patch) = serde_json::from_value::<Object<Patch>>(value).map_err(|error| vec![error.to_string()])?;
+    let violations = patch.violations(Lists::Required);
+    if !violations.is_empty() {
+        return Err(violations);
+    }
+    let mut config = patch.into_config(String::new);
+    let lend = |ios: &mut [Io], stored: &[Io]| {
+        for (at, io) in ios.iter_mut().enumerate().filter(|(_, io)| io.id.is_empty()) {
+            io.id = stored.get(at).map_or_else(new_id, |io| io.id.clone());
+        }
+    };
+    let none = ProcessConfig::default();
+    let before = stored.unwrap_or(&none);
+    lend(&mut config.input, &before.input);
+    lend(&mut config.output, &before.output);
+    let shown = |config: &ProcessConfig| json::to_vec(&Config::from(config)).ok();
+    Ok(if stored.is_some() && shown(&config) == shown(before) { before.clone() } else { config })
 }
 
 fn new_id() -> String {

@@ -40,6 +40,11 @@ pub(crate) fn metadata(error: &supervisor::Error) -> Error {
     }
 }
 
+/// `PUT /api/v3/rill/state`.
+pub(crate) fn state(error: &supervisor::Error) -> Error {
+    refused(error, "Invalid state")
+}
+
 /// Reading what does not exist.
 pub(crate) fn unknown_process() -> Error {
     Error::new(StatusCode::NOT_FOUND, "Unknown process ID", ["unknown process".to_owned()])
@@ -80,6 +85,7 @@ fn refused(error: &supervisor::Error, message: &str) -> Error {
         | E::InvalidDefinition(_)
         | E::Limit(_)
         | E::Full { .. }
+        | E::Items(_)
         | E::Changed(_)
         | E::EmptyKey => (StatusCode::BAD_REQUEST, message),
         E::Store(_) | E::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),

@@ -91,6 +91,8 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::Exposition => api::metrics::exposition(ctx, req).await,
         Route::Sessions => api::session::summary(ctx, req).await,
         Route::SessionsActive => api::session::active(ctx, req).await,
+        Route::State => api::state::get(ctx, req).await,
+        Route::StatePut => api::state::put(ctx, req).await,
         Route::Events => api::events::stream(ctx, &req),
         Route::Widget { id } => api::widget::process(ctx, req, &id).await,
         Route::Docs(page) => api::docs::get(ctx, req, page).await,

@@ -12,7 +12,7 @@ use crate::process::{CleanupRule, Io};
 use crate::store::Db;
 
 /// Resolution on `/srv/data` with playout ports 42000 and 42001; inputs that match `blocked` are refused.
-fn env(blocked: &[&str]) -> ResolveEnv {
+pub(in crate::supervisor::batch) fn env(blocked: &[&str]) -> ResolveEnv {
     let local = |port| Address { host: "127.0.0.1".to_owned(), port };
     let sections = Sections {
         address: local(8080),
@@ -44,7 +44,7 @@ fn env(blocked: &[&str]) -> ResolveEnv {
     ResolveEnv::from_sections(sections, PathBuf::from("/srv"), Box::new(Path::to_path_buf)).unwrap()
 }
 
-fn process(id: &str, input: &str) -> ProcessConfig {
+pub(in crate::supervisor::batch) fn process(id: &str, input: &str) -> ProcessConfig {
     let io = |id: &str, address: &str| Io { id: id.to_owned(), address: address.to_owned(), ..Io::default() };
     ProcessConfig {
         id: id.to_owned(),
@@ -54,7 +54,7 @@ fn process(id: &str, input: &str) -> ProcessConfig {
     }
 }
 
-fn started(id: &str, input: &str) -> ProcessConfig {
+pub(in crate::supervisor::batch) fn started(id: &str, input: &str) -> ProcessConfig {
     ProcessConfig { autostart: true, ..process(id, input) }
 }
 
@@ -63,26 +63,33 @@ fn command(id: &str, command: Command) -> Change {
 }
 
 /// A batch whose changes come one second after the other.
-struct Bench {
-    batch: Batch,
+pub(in crate::supervisor::batch) struct Bench {
+    pub(in crate::supervisor::batch) batch: Batch,
     env: ResolveEnv,
-    max_processes: usize,
+    pub(in crate::supervisor::batch) max_processes: usize,
     unix: i64,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(in crate::supervisor::batch) fn new() -> Self {
         Self { batch: Batch::new(Table::default()), env: env(&[]), max_processes: 0, unix: 100 }
     }
 
-    fn change(&mut self, change: Change) -> Result<Vec<Effect>, Error> {
+    pub(in crate::supervisor::batch) fn outcome(&mut self, change: Change) -> Result<(Outcome, Vec<Effect>), Error> {
+        self.unix += 1;
+        let rules = Rules { env: &self.env, max_processes: self.max_processes, ffversion: Some("^7.1.0") };
+        let mut applied = self.batch.apply(self.unix, vec![change], rules)?;
+        Ok((applied.outcomes.remove(0), applied.effects))
+    }
+
+    pub(in crate::supervisor::batch) fn change(&mut self, change: Change) -> Result<Vec<Effect>, Error> {
         self.unix += 1;
         let rules = Rules { env: &self.env, max_processes: self.max_processes, ffversion: Some("^7.1.0") };
         self.batch.apply(self.unix, vec![change], rules).map(|applied| applied.effects)
     }
 
     #[track_caller]
-    fn done(&mut self, change: Change) -> Vec<Effect> {
+    pub(in crate::supervisor::batch) fn done(&mut self, change: Change) -> Vec<Effect> {
         self.change(change).unwrap()
     }
 
@@ -98,7 +105,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn key(&self, id: &str) -> Key {
+    pub(in crate::supervisor::batch) fn key(&self, id: &str) -> Key {
         self.batch.table.get(id).unwrap().key
     }
 

@@ -12,7 +12,7 @@ const MEBIBYTE: u64 = 1024 * 1024;
 
 /// A definition as clients read it.
 #[derive(Serialize)]
-pub(super) struct Config<'a> {
+pub(in crate::http::api) struct Config<'a> {
     id: &'a str,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -52,6 +52,12 @@ struct Rule<'a> {
     max_files: u64,
     max_file_age_seconds: u64,
     purge_on_delete: bool,
+}
+
+impl Config<'_> {
+    pub(in crate::http::api) fn id(&self) -> &str {
+        self.id
+    }
 }
 
 impl<'a> From<&'a ProcessConfig> for Config<'a> {
