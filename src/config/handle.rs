@@ -130,9 +130,7 @@ impl Handle {
 
     /// Shows `addresses` as host names while none is configured.
     pub fn show_addresses(&self, addresses: Vec<String>) {
-        if self.0.addresses.replace(addresses.clone()) != addresses {
-            self.0.revisions.send_modify(|revisions| revisions.loaded += 1);
-        }
+        self.0.addresses.replace(addresses);
     }
 
     /// What is stored.

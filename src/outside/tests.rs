@@ -13,6 +13,7 @@ use super::facts::newer;
 use super::service_client::Service;
 use super::{address_client, schedule, update_client, *};
 use crate::base::blocking::Blocking;
+use crate::base::clock::Now;
 use crate::base::https_client::Times;
 
 const FACTS: Facts = Facts {
@@ -217,4 +218,24 @@ fn silence_has_a_limit() {
         let asked = address_client::ask(&client(), &url).await;
         assert!(matches!(asked, Err(Error::Time)), "{asked:?}");
     });
+}
+
+#[test]
+fn nobody_is_talked_to_unless_switched_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |extra: &[(&str, &str)]| {
+        let path = dir.path().display();
+        let base = [("CORE_CONFIGFILE", format!("{path}/c.json")), ("CORE_STORAGE_DISK_DIR", path.to_string())];
+        let fixed = [("CORE_DB_DIR", path.to_string()), ("CORE_FFMPEG_BINARY", "/bin/sh".to_owned())];
+        let extra = extra.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let all = base.into_iter().chain(fixed).chain(extra).map(|(name, value)| (name.to_owned(), value));
+        let offline = config::Offline::open(config::Environment::new(all, ""), Now::read()).unwrap();
+        Section::new(&offline.check(offline.document()).unwrap(), String::new())
+    };
+    let silent = of(&[]);
+    assert_eq!((&silent.update, &silent.service, silent.addresses.len()), (&None, &None, 0));
+    let named = of(&[("CORE_HOST_AUTO", "true"), ("CORE_HOST_NAME", "box.example")]);
+    assert_eq!(named.addresses.len(), 0, "a box that has a name asks nobody");
+    let on = of(&[("CORE_HOST_AUTO", "1"), ("CORE_UPDATE_CHECK", "1"), ("RILL_ADDRESS_URLS", "http://x")]);
+    assert_eq!((on.addresses, on.update.is_some()), (vec!["http://x".to_owned()], true));
 }

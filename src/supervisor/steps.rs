@@ -174,7 +174,7 @@ impl Supervisor {
         for config in table.entries().iter().map(|entry| &entry.config).filter(|config| !config.ffversion.is_empty()) {
             if version.fits(&config.ffversion) != Some(true) {
                 let (id, made_for) = (&config.id, &config.ffversion);
-                log::warn!(target: "Process", id = id; "it was made for FFmpeg {made_for}, but this is {version}: check its options and store it again");
+                log::warn!(target: "Process", id = id; "it was made for FFmpeg {made_for}, but this is {version}: rill import ffmpeg adapts its options, or store it again");
             }
         }
         let mut batch = Batch::new(table);

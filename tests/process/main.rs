@@ -1,5 +1,6 @@
 //! Children and their supervision against fake FFmpegs (exit, stall, ignore SIGINT, flood stderr, fork) and a stock one.
 
+mod adapt;
 mod bench;
 mod child;
 mod fake;

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::fake;
 
-fn ffmpeg() -> PathBuf {
+pub(crate) fn ffmpeg() -> PathBuf {
     let named = std::env::var_os("RILL_TEST_FFMPEG").map(PathBuf::from);
     let found = || {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -22,7 +22,7 @@ fn ffmpeg() -> PathBuf {
     named.or_else(found).expect("these tests need FFmpeg: apt-get install ffmpeg")
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
