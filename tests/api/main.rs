@@ -18,6 +18,7 @@ mod outside;
 mod process;
 mod s3;
 mod server;
+mod session;
 mod state;
 mod tls;
 mod vectors;
