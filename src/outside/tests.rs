@@ -101,7 +101,8 @@ async fn stub(answers: Vec<Option<String>>) -> (String, Heard) {
         let mut kept: Vec<TcpStream> = Vec::new();
         for answer in answers {
             let (mut stream, _) = listener.accept().await.expect("a connection");
-            all.borrow_mut().push(request(&mut stream).await);
+            let request = request(&mut stream).await;
+            all.borrow_mut().push(request);
             match answer {
                 Some(answer) => stream.write_all(answer.as_bytes()).await.expect("written"),
                 None => kept.push(stream),
