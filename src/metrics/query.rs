@@ -9,8 +9,10 @@ use regex::Regex;
 use super::family::{Column, Family, Row, labelled};
 use crate::base::re2;
 
-/// Patterns of one query; what is beyond is refused by whoever parses it.
+/// Patterns of one query; what is beyond finds nothing, and who parses a query should refuse it.
 pub const PATTERNS: usize = 256;
+/// Values of one answer; series for which there is no room are left out, which is logged.
+pub(super) const ANSWER_VALUES: usize = 400_000;
 
 /// `contract/http-api.md` §7.6.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +84,7 @@ impl Query {
     /// Which columns of which subjects are asked for: for each subject a bit per column. `subjects` gives family and labels.
     pub(super) fn choose<'a>(&self, subjects: impl Iterator<Item = (Family, &'a [String])> + Clone) -> Vec<u32> {
         let mut chosen = vec![0; subjects.clone().count()];
-        for pattern in &self.patterns {
+        for pattern in self.patterns.iter().take(PATTERNS) {
             // Labels exist in all columns of a metric or in none.
             let mut matcher: Option<(Family, Option<Matcher>)> = None;
             for (index, (family, labels)) in subjects.clone().enumerate() {

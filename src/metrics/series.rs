@@ -12,7 +12,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::time::{Duration, Instant};
 
 use super::family::{Family, Row};
-use super::query::{Answer, Query, Series};
+use super::query::{ANSWER_VALUES, Answer, Query, Series};
 use crate::base::clock::Now;
 
 /// Memory that the history may take, labels and bookkeeping included: five minutes of some 200 processes at the default
@@ -148,9 +148,14 @@ impl History {
     /// Values every `query.interval` seconds over the last `query.timerange`: at each step those of the latest sample
     /// until then. An interval of 0 yields nothing (H30).
     pub fn query(&self, now: Now, query: &Query) -> Answer {
+        self.query_within(now, query, ANSWER_VALUES)
+    }
+
+    fn query_within(&self, now: Now, query: &Query, most: usize) -> Answer {
         let (timerange, interval) = self.resolution();
-        let chosen = query.choose(self.subjects.keys().map(|(family, labels)| (*family, &labels[..])));
+        let mut chosen = query.choose(self.subjects.keys().map(|(family, labels)| (*family, &labels[..])));
         let steps = self.steps(now, query);
+        limit(&mut chosen, steps.len(), most);
         let subjects = self.subjects.iter().zip(chosen).filter(|(_, bits)| *bits != 0);
         let metrics = subjects.flat_map(|(((family, labels), packed), bits)| {
             let samples = packed.unpack();
@@ -186,6 +191,25 @@ impl History {
             }
         }
         steps
+    }
+}
+
+/// Drops subjects until `steps` values of each chosen column are no more than `most`.
+fn limit(chosen: &mut [u32], steps: usize, most: usize) {
+    let mut left = most.checked_div(steps).unwrap_or(usize::MAX);
+    let mut dropped = 0;
+    for bits in chosen {
+        let columns = bits.count_ones() as usize;
+        match left.checked_sub(columns) {
+            Some(rest) => left = rest,
+            None => {
+                dropped += columns;
+                *bits = 0;
+            }
+        }
+    }
+    if dropped > 0 {
+        log::warn!(target: "Core", "a query of the metrics asks for more than {most} values, {dropped} series are left out");
     }
 }
 

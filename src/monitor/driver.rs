@@ -136,7 +136,7 @@ impl Handle {
         let now = Now::read();
         let mut rows = self.0.sample(now, PATIENCE, |_| true).await;
         let history = self.0.history.borrow().as_ref().map(|history| (history.bytes(), history.samples()));
-        rows.extend(rows::daemon(&self.0.deps, history));
+        rows.extend(rows::daemon(&self.0.deps, usage::own(), history));
         exposition(core, &rows)
     }
 

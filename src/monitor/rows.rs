@@ -12,7 +12,7 @@ use crate::process::Transitions;
 use crate::session;
 use crate::storage;
 use crate::supervisor::Measured;
-use crate::sys::usage::{Interface, Memory, Volume};
+use crate::sys::usage::{Interface, Memory, Own, Volume};
 
 /// What `processes` makes.
 pub(super) const PROCESS_FAMILIES: [Family; 7] = [
@@ -172,8 +172,7 @@ pub(super) fn uptime(uptime: Duration) -> Row {
 }
 
 /// Our own values. `history`: its bytes and samples.
-pub(super) fn daemon(deps: &Deps, history: Option<(usize, usize)>) -> Vec<Row> {
-    let own = crate::sys::usage::own();
+pub(super) fn daemon(deps: &Deps, own: Option<Own>, history: Option<(usize, usize)>) -> Vec<Row> {
     let unknown = f64::NAN;
     let heap = own.and_then(|own| own.heap);
     let (requests, memory, cache) = (&deps.requests, deps.storage.mem().usage(), deps.storage.cache().usage());

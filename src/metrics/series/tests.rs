@@ -116,6 +116,22 @@ fn steps_take_the_latest_sample() {
 }
 
 #[test]
+fn an_answer_is_bounded_by_whole_series() {
+    let start = Instant::now();
+    let mut history = History::new(30 * SECOND, SECOND);
+    for second in 0..20 {
+        history.push(at(start, second).mono, ["a", "b", "c"].map(|name| net(name, 1.0, 2.0)).to_vec());
+    }
+    let count = |most: usize| {
+        let metrics = history.query_within(at(start, 20), &query(10, 1, "net_rx"), most).metrics;
+        metrics.iter().map(|series| series.values.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(count(30), [10, 10, 10]);
+    assert_eq!(count(29), [10, 10]);
+    assert_eq!(count(9), [0; 0]);
+}
+
+#[test]
 fn subjects_that_are_gone_are_forgotten() {
     let start = Instant::now();
     let mut history = History::new(5 * SECOND, SECOND);
