@@ -41,7 +41,7 @@ impl Cors {
         let Some(allowed) = self.allowed(path, origin) else { return false };
         let names = requested.and_then(|list| list.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
         let asks = |name: &&str| names.split(',').any(|asked| asked.trim() == *name);
-        let allow = if OWN_HEADERS.iter().any(|name| asks(name)) { ALL_HEADERS } else { CORE_HEADERS };
+        let allow = if OWN_HEADERS.iter().any(asks) { ALL_HEADERS } else { CORE_HEADERS };
         let fixed = [
             (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET,HEAD,PUT,POST,DELETE,PATCH"),
