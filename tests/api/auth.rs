@@ -100,7 +100,7 @@ fn operation(method: &str, path: &str) -> Operation {
     Operation { name, method: method.to_owned(), path, class, writes: class == Class::Token && changes }
 }
 
-fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     Setup::default()
         .env("CORE_API_AUTH_ENABLE", "true")
         .env("CORE_API_AUTH_USERNAME", USER)
@@ -151,8 +151,13 @@ fn token(signature: &Signature<'_>, usefor: &str, lifetime: i64) -> String {
     format!("{signed}.{tag}")
 }
 
+/// An access token that is good for so many seconds.
+pub(crate) fn access_for(seconds: i64) -> String {
+    token(&Signature::Hs256(&key()), "access", seconds)
+}
+
 fn access() -> String {
-    token(&Signature::Hs256(&key()), "access", 600)
+    access_for(600)
 }
 
 fn refresh() -> String {

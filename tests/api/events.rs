@@ -6,6 +6,7 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
+use crate::auth;
 use crate::harness::http::{self, Request};
 use crate::harness::{Daemon, Setup};
 
@@ -173,6 +174,20 @@ fn listeners_are_bounded_and_queries_are_checked() {
     let details = refused.text();
     assert_eq!(refused.status, 400);
     assert!(["'stat'", "'loud'"].iter().all(|text| details.contains(text)), "{details}");
+}
+
+#[test]
+fn the_stream_ends_with_its_token() {
+    let daemon = auth::setup().start();
+    assert_eq!(daemon.get("/api/v3/events").status, 401);
+    let bearer = |seconds| format!("Bearer {}", auth::access_for(seconds));
+    let mut long = Stream::open(&daemon, "types=metadata", &[("Authorization", &bearer(600))]);
+    let mut short = Stream::open(&daemon, "types=metadata", &[("Authorization", &bearer(3))]);
+    assert_eq!(short.expect("end")["reason"], "token_expired");
+    assert!(short.next().is_none());
+    let change = Request::new("PUT", "/api/v3/metadata/k").header("Authorization", &bearer(600)).json(&json!(1));
+    assert_eq!(daemon.send(&change).status, 200);
+    assert_eq!(long.expect("metadata")["keys"], json!(["k"]));
 }
 
 #[test]
