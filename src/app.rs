@@ -418,7 +418,8 @@ fn show_absent(config: &Config, alarms: &Alarms, now: Now) {
 
 fn routes(config: &Config) -> Result<route::Table, Error> {
     let table = route::Table::new(&config.router, &config.api)?;
-    Ok(table.with_prometheus(config.metrics.enable_prometheus).with_mounts(&config.storage.s3))
+    let table = table.with_prometheus(config.metrics.enable_prometheus).with_profiling(config.debug.profiling);
+    Ok(table.with_mounts(&config.storage.s3))
 }
 
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {
