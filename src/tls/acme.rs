@@ -37,7 +37,6 @@ pub(super) enum Step {
 /// All names and their certificates.
 pub(super) struct Plan(Vec<Name>);
 
-#[derive(Default)]
 struct Name {
     host: String,
     validity: Option<Validity>,
@@ -51,7 +50,14 @@ struct Name {
 impl Plan {
     /// The names with what is known of their stored certificates. `jitter` spreads renewals.
     pub(super) fn new(names: impl IntoIterator<Item = (String, Option<Validity>)>, jitter: u8) -> Self {
-        let name = |(host, validity)| Name { host, validity, jitter, ..Name::default() };
+        let name = |(host, validity)| Name {
+            host,
+            validity,
+            jitter,
+            backoff: Backoff::default(),
+            refusals: 0,
+            retry_at: None,
+        };
         Self(names.into_iter().map(name).collect())
     }
 
@@ -68,7 +74,8 @@ impl Plan {
     /// `host` has a certificate of this validity now.
     pub(super) fn obtained(&mut self, host: &str, validity: Option<Validity>) {
         if let Some(name) = self.find(host) {
-            *name = Name { host: name.host.clone(), validity, jitter: name.jitter, ..Name::default() };
+            let fresh = Name { host: name.host.clone(), validity, jitter: name.jitter, ..Name::default() };
+            *name = fresh;
         }
     }
 
@@ -95,6 +102,19 @@ impl Plan {
 
     fn find(&mut self, host: &str) -> Option<&mut Name> {
         self.0.iter_mut().find(|name| name.host == host)
+    }
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            validity: None,
+            jitter: 0,
+            backoff: Backoff::default(),
+            refusals: 0,
+            retry_at: None,
+        }
     }
 }
 

@@ -32,7 +32,9 @@ fn command(daemon: &Daemon, id: &str, command: &str) {
 #[track_caller]
 fn wait_until_running(daemon: &Daemon, id: &str) -> Value {
     daemon.wait_for(&format!("/api/v3/process/{id}/state"), PATIENCE, |state| {
-        state["exec"] == "running" && state["progress"]["frame"].as_u64() > Some(0)
+        // What FFmpeg says of its outputs and its first report come by ways of their own.
+        let progress = &state["progress"];
+        state["exec"] == "running" && progress["frame"].as_u64() > Some(0) && progress["outputs"][0].is_object()
     })
 }
 

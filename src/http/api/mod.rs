@@ -11,7 +11,6 @@ pub(crate) mod metadata;
 pub(crate) mod metrics;
 pub(crate) mod playout;
 pub(crate) mod process;
-pub(crate) mod profiling;
 pub(crate) mod session;
 pub(crate) mod skills;
 pub(crate) mod state;

@@ -16,16 +16,19 @@ const ABOUT: &str = "FFmpeg supervision, files in memory and the Core API of Ril
 const SIZE: usize = 128 * 1024;
 
 /// Answers that more than one operation has without its table naming them.
-const COMMON: [(&str, &str); 9] = [
+const COMMON: [(&str, &str); 12] = [
     ("400", "The request is malformed"),
     ("401", "A token or credentials are missing or invalid"),
     ("403", "The address, or the web page that asks, is not admitted"),
     ("404", "It does not exist, or is switched off"),
+    ("405", "The API is read-only"),
     ("408", "The body did not arrive in time"),
     ("412", "It is no longer what `If-Match` names, or already there"),
     ("413", "The body is too large"),
     ("500", "The daemon failed"),
+    ("502", "The server behind the file system can't be reached or refuses"),
     ("503", "The daemon is stopping or has no place for another connection"),
+    ("504", "The server behind the file system does not answer"),
 ];
 
 /// Writes the document.
@@ -191,6 +194,9 @@ fn phrase(status: &str) -> &'static str {
 fn implied(operation: &Operation<'_>) -> impl Iterator<Item = &'static str> {
     let has_path = operation.parameters.iter().any(|p| p.place == "path");
     let has_body = operation.body.is_some();
+    let has = |name: &str| operation.parameters.iter().any(|p| p.name == name);
+    let (is_file, is_stored) = (has("filepath"), has("filepath") || has("storage"));
+    let conditional = has("If-Match") || has("If-None-Match");
     let guarded = operation.guard != "open";
     COMMON.into_iter().map(|(status, _)| status).filter(move |status| {
         let follows = match *status {
@@ -198,8 +204,10 @@ fn implied(operation: &Operation<'_>) -> impl Iterator<Item = &'static str> {
             "401" => guarded && operation.guard != "about" && operation.guard != "address",
             "403" => guarded,
             "404" => has_path || operation.write,
+            "405" => operation.write && is_file,
             "408" | "413" => has_body,
-            "412" => operation.parameters.iter().any(|p| p.name == "If-Match"),
+            "412" => conditional,
+            "502" | "504" => is_stored,
             _ => true,
         };
         follows && operation.answers.iter().all(|answer| answer.status != *status)

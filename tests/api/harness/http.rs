@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::described;
+
 /// Longer than the five seconds that a refused login takes, short enough to notice a hang.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -93,7 +95,8 @@ impl Response {
 
 /// Sends one request over a connection of its own.
 ///
-/// A body that the server does not want to read to its end is no error: its answer counts.
+/// A body that the server does not want to read to its end is no error: its answer counts. An answer that the API
+/// description does not name fails the test.
 pub(crate) fn send(address: SocketAddr, request: &Request, timeout: Duration) -> io::Result<Response> {
     exchange(connect(address, timeout)?, &address.to_string(), request)
 }
@@ -114,7 +117,16 @@ pub(crate) fn exchange(mut stream: impl Read + Write, host: &str, request: &Requ
             other => other?,
         }
     }
-    read_response(&mut BufReader::new(stream), &request.method)
+    let response = read_response(&mut BufReader::new(stream), &request.method)?;
+    let fault = described::fault(request, &response, &mut described::Seen::new());
+    assert!(
+        fault.is_none(),
+        "{} {} and the API description: {}",
+        request.method,
+        request.path,
+        fault.unwrap_or_default()
+    );
+    Ok(response)
 }
 
 /// Sends bytes as they are and reads one answer; for requests that no well-behaved client would make.

@@ -3,6 +3,7 @@
 //! `Setup` (environment, files, config file) → `Daemon` (variables, requests, log). Nothing is inherited from the
 //! caller's environment but `PATH` and `CORE_FFMPEG_BINARY`, as the golden format says.
 
+pub(crate) mod described;
 pub(crate) mod http;
 pub(crate) mod ports;
 pub(crate) mod s3;
