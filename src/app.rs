@@ -31,7 +31,7 @@ use crate::hls::Hls;
 use crate::http::api::about;
 use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
-use crate::http::server;
+use crate::http::server::{self, Secure};
 use crate::http::{self, Cors, Instance, graph, route};
 use crate::log;
 use crate::metrics::Requests;
@@ -138,7 +138,7 @@ impl App {
         let storage = storage::spawn(&active.storage, storage_deps(&blocking, &alarms));
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
-        let listeners = server::bind(&active.address, &blocking).await?;
+        let (listeners, secure) = bind(&active, &blocking).await?;
         let events = Events::new(sys::entropy());
         let sources = events::Sources {
             alarms: alarms.clone(),
@@ -174,7 +174,6 @@ impl App {
         let deps = outside::Deps { alarms: alarms.clone(), client: client.clone(), config: config.clone(), observe };
         let outside = outside::spawn(outside_section(&active), deps);
         let run = Run::new(now, sys::entropy());
-        let graph = graph::Handle::default();
         let owners = Owners {
             alarms,
             blocking,
@@ -182,7 +181,7 @@ impl App {
             config,
             control,
             events,
-            graph,
+            graph: graph::Handle::default(),
             hls,
             log,
             monitor,
@@ -197,7 +196,7 @@ impl App {
             keys,
         };
         let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
-        http.listen_secure(http.prepare_secure(tls_address(&active)).await?, &owners.tls);
+        http.listen_secure(secure, &owners.tls);
         look_for_ffmpeg(&owners.skills);
         show_absent(&active, &owners.alarms, now);
         Ok(Self { owners, requests, active, http, sessions: driver, _state: state })
@@ -345,7 +344,7 @@ struct Prepared {
     routes: route::Table,
     /// The address has changed.
     listeners: Option<server::Prepared>,
-    secure: server::Secure,
+    secure: Secure,
     section: supervisor::Section,
 }
 
@@ -418,7 +417,8 @@ fn show_absent(config: &Config, alarms: &Alarms, now: Now) {
 
 fn routes(config: &Config) -> Result<route::Table, Error> {
     let table = route::Table::new(&config.router, &config.api)?;
-    Ok(table.with_prometheus(config.metrics.enable_prometheus).with_mounts(&config.storage.s3))
+    let table = table.with_prometheus(config.metrics.enable_prometheus).with_profiling(config.debug.profiling);
+    Ok(table.with_mounts(&config.storage.s3))
 }
 
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {
@@ -430,6 +430,16 @@ fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {
 /// Where HTTPS listens, if it does.
 fn tls_address(config: &Config) -> Option<&Address> {
     config.tls.enable.then_some(&config.tls.address)
+}
+
+/// The sockets of HTTP and, where configured, of HTTPS.
+async fn bind(config: &Config, blocking: &Blocking) -> Result<(server::Prepared, Secure), server::Error> {
+    let plain = server::bind(&config.address, blocking).await?;
+    let secure = match tls_address(config) {
+        Some(address) => Secure::Opens(server::bind(address, blocking).await?),
+        None => Secure::Stays,
+    };
+    Ok((plain, secure))
 }
 
 fn tls_section(config: &Config) -> Option<tls::Section> {

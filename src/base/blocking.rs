@@ -44,15 +44,24 @@ impl Default for Blocking {
 }
 
 impl Blocking {
-    /// Runs `work` on a thread of `lane` and returns its result. A panic in `work` continues in the caller.
-    /// The work finishes even when the caller stops waiting.
-    pub async fn run<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let permits = match lane {
+    /// How many may work in a lane at once, and how many more could now.
+    pub fn places(&self, lane: Lane) -> (usize, usize) {
+        let places = if lane == Lane::General { GENERAL_THREADS } else { 1 };
+        (places, self.lane(lane).available_permits())
+    }
+
+    fn lane(&self, lane: Lane) -> &Arc<Semaphore> {
+        match lane {
             Lane::Store => &self.0.store,
             Lane::Dns => &self.0.dns,
             Lane::General => &self.0.general,
-        };
-        let permit = permits.clone().acquire_owned().await.expect("the lanes are never closed");
+        }
+    }
+
+    /// Runs `work` on a thread of `lane` and returns its result. A panic in `work` continues in the caller.
+    /// The work finishes even when the caller stops waiting.
+    pub async fn run<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let permit = self.lane(lane).clone().acquire_owned().await.expect("the lanes are never closed");
         let work = move || {
             let _permit = permit;
             work()

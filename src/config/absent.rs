@@ -26,6 +26,5 @@ pub fn absent(config: &Config) -> Vec<Absent> {
     vec![
         row("RTMP", "rtmp.enable", config.rtmp.enable, "RTMP server yet: nobody can publish or play there"),
         row("SRT", "srt.enable", config.srt.enable, "SRT server yet: nobody can publish or play there"),
-        row("Core", "debug.profiling", config.debug.profiling, "profiling yet: /profiling is not there"),
     ]
 }

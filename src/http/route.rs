@@ -11,6 +11,7 @@ use http::Method;
 
 use super::api::docs::Page;
 use super::api::playout::Call;
+use super::api::profiling;
 use crate::base::path;
 use crate::config;
 
@@ -98,6 +99,7 @@ pub(crate) enum Route {
     MetricsQuery,
     /// `/metrics`, for Prometheus.
     Exposition,
+    Profiling(profiling::Page),
     Sessions,
     SessionsActive,
     Events,
@@ -175,6 +177,7 @@ pub struct Table {
     login: bool,
     read_only: bool,
     prometheus: bool,
+    profiling: bool,
 }
 
 impl Table {
@@ -216,6 +219,12 @@ impl Table {
         self
     }
 
+    /// With `/profiling/`, if `on`.
+    #[must_use]
+    pub fn with_profiling(self, on: bool) -> Self {
+        Self { profiling: on, ..self }
+    }
+
     /// Finds the route of `path` (as sent, without query) and `query` (without `?`).
     pub(crate) fn find(&self, method: &Method, path: &str, query: Option<&str>) -> Found {
         if let Some(location) = self.redirect(path) {
@@ -229,6 +238,11 @@ impl Table {
         }
         if self.prometheus && method == Method::GET && path == "/metrics" {
             return Found { route: Route::Exposition, guard: Guard::Address, gzip: Gzip::Always };
+        }
+        if let Some(rest) = path.strip_prefix("/profiling").filter(|_| self.profiling)
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return Found { route: find_profiling(method, rest), guard: Guard::Address, gzip: Gzip::Never };
         }
         match path.strip_prefix("/api/") {
             Some(rest) => self.find_api(method, rest),
@@ -394,6 +408,13 @@ impl Route {
                 | StatePut
         )
     }
+}
+
+/// `rest` follows `/profiling`.
+fn find_profiling(method: &Method, rest: &str) -> Route {
+    let Some(page) = rest.strip_prefix('/').and_then(profiling::Page::named) else { return Route::NotFound };
+    let asks = method == Method::GET || method == Method::POST && page == profiling::Page::Symbol;
+    if asks { Route::Profiling(page) } else { Route::NotFound }
 }
 
 fn find_process(method: &Method, segments: &[&str]) -> Option<Route> {

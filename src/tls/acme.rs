@@ -37,6 +37,7 @@ pub(super) enum Step {
 /// All names and their certificates.
 pub(super) struct Plan(Vec<Name>);
 
+#[derive(Default)]
 struct Name {
     host: String,
     validity: Option<Validity>,
@@ -50,14 +51,7 @@ struct Name {
 impl Plan {
     /// The names with what is known of their stored certificates. `jitter` spreads renewals.
     pub(super) fn new(names: impl IntoIterator<Item = (String, Option<Validity>)>, jitter: u8) -> Self {
-        let name = |(host, validity)| Name {
-            host,
-            validity,
-            jitter,
-            backoff: Backoff::default(),
-            refusals: 0,
-            retry_at: None,
-        };
+        let name = |(host, validity)| Name { host, validity, jitter, ..Name::default() };
         Self(names.into_iter().map(name).collect())
     }
 
@@ -74,8 +68,7 @@ impl Plan {
     /// `host` has a certificate of this validity now.
     pub(super) fn obtained(&mut self, host: &str, validity: Option<Validity>) {
         if let Some(name) = self.find(host) {
-            let fresh = Name { host: name.host.clone(), validity, jitter: name.jitter, ..Name::default() };
-            *name = fresh;
+            *name = Name { host: name.host.clone(), validity, jitter: name.jitter, ..Name::default() };
         }
     }
 
@@ -102,19 +95,6 @@ impl Plan {
 
     fn find(&mut self, host: &str) -> Option<&mut Name> {
         self.0.iter_mut().find(|name| name.host == host)
-    }
-}
-
-impl Default for Name {
-    fn default() -> Self {
-        Self {
-            host: String::new(),
-            validity: None,
-            jitter: 0,
-            backoff: Backoff::default(),
-            refusals: 0,
-            retry_at: None,
-        }
     }
 }
 

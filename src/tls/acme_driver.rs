@@ -9,9 +9,8 @@ use instant_acme::{Account, AccountCredentials};
 
 use super::acme::{Plan, Step};
 use super::acme_client::{self, Error, Issued};
-use super::driver::Owner;
+use super::driver::{Known, Owner};
 use super::pem_driver::{self, Loaded};
-use super::validity::Validity;
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Lane;
 use crate::base::clock::Now;
@@ -65,7 +64,7 @@ pub(super) async fn stored(owner: &Owner, authority: &Authority) -> Vec<(String,
 }
 
 /// Obtains what is missing, renews what is due, for ever.
-pub(super) async fn run(owner: &Owner, authority: &Authority, known: Vec<(String, Option<Validity>)>) {
+pub(super) async fn run(owner: &Owner, authority: &Authority, known: Known) {
     let [jitter] = sys::entropy();
     for (host, _) in known.iter().filter(|(_, validity)| validity.is_none()) {
         let text = format!("{host} has no certificate yet, the box's own serves meanwhile; it is being obtained");

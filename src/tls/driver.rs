@@ -4,7 +4,7 @@
 //! `DEVICE_INTERVAL`; with an authority `acme_driver` joins it. Off: nothing runs, nothing is held.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::acme_client::Challenges;
 use super::acme_driver::{self, Authority};
 use super::certs::{self, Certs};
 use super::pem_driver::{self, Loaded};
+use super::validity::Validity;
 use super::{Section, Source};
 use crate::base::alarm::Alarms;
 use crate::base::blocking::{Blocking, Lane};
@@ -116,11 +117,14 @@ impl Handle {
     }
 }
 
+/// Names, each with what is known of its stored certificate.
+pub(super) type Known = Vec<(String, Option<Validity>)>;
+
 /// What a section begins with.
 struct Begun {
     mark: pem_driver::Mark,
     /// With an authority: what is stored of it.
-    authority: Option<(Authority, Vec<(String, Option<super::validity::Validity>)>)>,
+    authority: Option<(Authority, Known)>,
 }
 
 impl Owner {
@@ -192,7 +196,7 @@ impl Owner {
     }
 
     /// The files have changed.
-    async fn reload(&self, section: &Section, cert: &PathBuf, key: &PathBuf) {
+    async fn reload(&self, section: &Section, cert: &Path, key: &Path) {
         if let Some(loaded) = self.load(cert, key).await {
             log::info!(target: COMPONENT, file = cert.display().to_string().as_str(); "The certificate has been reloaded");
             self.certs.borrow_mut().files = Some(loaded.pair);
@@ -207,13 +211,13 @@ impl Owner {
         self.certs.borrow().files.is_none()
     }
 
-    async fn mark(&self, cert: &PathBuf, key: &PathBuf) -> pem_driver::Mark {
-        let (cert, key) = (cert.clone(), key.clone());
+    async fn mark(&self, cert: &Path, key: &Path) -> pem_driver::Mark {
+        let (cert, key) = (cert.to_owned(), key.to_owned());
         self.deps.blocking.run(Lane::General, move || pem_driver::mark(&cert, &key)).await
     }
 
-    async fn load(&self, cert: &PathBuf, key: &PathBuf) -> Option<Loaded> {
-        let (cert_file, key_file) = (cert.clone(), key.clone());
+    async fn load(&self, cert: &Path, key: &Path) -> Option<Loaded> {
+        let (cert_file, key_file) = (cert.to_owned(), key.to_owned());
         let loaded = self.deps.blocking.run(Lane::General, move || pem_driver::load(&cert_file, &key_file)).await;
         match loaded {
             Ok(loaded) => {

@@ -17,6 +17,7 @@ mod import;
 mod metrics;
 mod outside;
 mod process;
+mod profiling;
 mod s3;
 mod server;
 mod session;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::http::Request;
 use crate::harness::{Daemon, Setup};
 
 fn process(id: &str) -> Value {
@@ -72,6 +73,25 @@ fn h20_only_the_playout_port_itself_is_replaced() {
     daemon.call("POST", "/api/v3/process", &body, 400);
     daemon.call("DELETE", "/api/v3/process/a", &Value::Null, 200);
     add(&daemon, &body);
+}
+
+#[test]
+fn a_picture_without_length_reaches_a_playout_with_one() {
+    let route = json!({
+        "method": "PUT", "path": "/v1/errorframe.jpg", "content_type": "application/octet-stream",
+        "status": 200, "type": "text/plain", "body": "got ${REQUEST_BODY}",
+    });
+    let server = json!({"type": "http", "port": "${PLAYOUT_PORT}", "routes": [route]});
+    let setup = Setup { fixtures: vec![server], ..Setup::default() }.env("CORE_PLAYOUT_ENABLE", "true");
+    let setup =
+        setup.env("CORE_PLAYOUT_MIN_PORT", "${PLAYOUT_PORT}").env("CORE_PLAYOUT_MAX_PORT", "${PLAYOUT_PORT_MAX}");
+    let daemon = setup.start();
+    let mut body = process("a");
+    body["input"] = json!([{"id": "in", "address": "playout:http://h/x"}]);
+    add(&daemon, &body);
+    let mut request = Request::new("PUT", "/api/v3/process/a/playout/in/errorframe/x.jpg").body("a picture");
+    request.chunked = true;
+    assert_eq!(daemon.send(&request).text(), "got a picture");
 }
 
 /// A database with a process whose output is outside of the disk directory, ordered to run.

@@ -11,6 +11,7 @@ pub(crate) mod metadata;
 pub(crate) mod metrics;
 pub(crate) mod playout;
 pub(crate) mod process;
+pub(crate) mod profiling;
 pub(crate) mod session;
 pub(crate) mod skills;
 pub(crate) mod state;

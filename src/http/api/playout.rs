@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -22,7 +23,7 @@ use crate::http::{Answer, Context, Error, Request};
 
 /// The whole exchange with FFmpeg may take this long.
 pub(crate) const UPSTREAM_TIME: Duration = Duration::from_secs(10);
-/// Largest answer that is passed on: a picture.
+/// Largest answer that is passed on, and body that comes without a length: a picture.
 pub(crate) const UPSTREAM_BODY: usize = 16 << 20;
 
 /// What is asked of a playout input.
@@ -88,7 +89,11 @@ pub(crate) enum Refused {
 }
 
 /// Passes `call` on to the input `input` of the process `id`.
-pub(crate) async fn call(ctx: &Context, req: Request, id: &str, input: &str, call: Call) -> Answer {
+pub(crate) async fn call(ctx: &Context, mut req: Request, id: &str, input: &str, call: Call) -> Answer {
+    if call.is_write() && req.body.size_hint().exact().is_none() {
+        // FFmpeg's small server is not asked to understand chunks.
+        req.body = Body::whole(req.body.read(UPSTREAM_BODY).await?);
+    }
     if call == Call::Status {
         return match ask(ctx, id, input, call, req.body).await {
             Ok(answer) if answer.status() == StatusCode::OK => json(&parse(&answer).map_err(|e| refuse(e.into()))?),
@@ -139,7 +144,8 @@ async fn exchange(port: u16, call: Call, body: Body) -> Result<http::Response<By
     let mut request = http::Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = http::Uri::from_static(path);
-    request.headers_mut().insert(header::HOST, HeaderValue::from_static("127.0.0.1"));
+    let host = HeaderValue::from_str(&format!("127.0.0.1:{port}")).expect("digits and dots");
+    request.headers_mut().insert(header::HOST, host);
     if let Some(content_type) = content_type {
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }

@@ -21,7 +21,7 @@ pub(crate) enum Dialect {
 }
 
 /// One file per subject.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     include_str!("tables/about.txt"),
     include_str!("tables/process.txt"),
     include_str!("tables/box.txt"),
@@ -29,6 +29,7 @@ const TABLES: [&str; 8] = [
     include_str!("tables/config.txt"),
     include_str!("tables/measures.txt"),
     include_str!("tables/graph.txt"),
+    include_str!("tables/profiling.txt"),
     include_str!("tables/control.txt"),
 ];
 

@@ -89,6 +89,7 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::Metrics => api::metrics::describe(ctx, req).await,
         Route::MetricsQuery => api::metrics::query(ctx, req).await,
         Route::Exposition => api::metrics::exposition(ctx, req).await,
+        Route::Profiling(page) => api::profiling::page(ctx, req, page).await,
         Route::Sessions => api::session::summary(ctx, req).await,
         Route::SessionsActive => api::session::active(ctx, req).await,
         Route::State => api::state::get(ctx, req).await,

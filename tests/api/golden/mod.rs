@@ -181,6 +181,7 @@ golden_files! {
     config "config.json"
     graph "graph.json"
     process "process.json"
+    profiling "profiling.json"
     process_run "process-run.json"
     process_limits "process-limits.json"
     process_invalid "process-invalid.json"
