@@ -225,3 +225,16 @@ fn a_mount_that_is_in_the_way_says_so() {
     assert_eq!(daemon.get("/memfs/x/x.txt").status, 404, "memory is memory");
     assert_eq!(daemon.get("/api/v3/fs/d/x.txt").text(), "x", "the API reaches all");
 }
+
+#[test]
+fn metrics_tell_what_a_bucket_holds() {
+    let store = Store::empty(0, None).expect("a store");
+    store.look(|shelf| ["a", "b/c", "d"].iter().for_each(|key| shelf.store(key, vec![0; 5])));
+    let daemon = setup(store.port, "key").env("CORE_METRICS_ENABLE_PROMETHEUS", "true").start();
+    let has = |name: &str, value: &str| {
+        let text = daemon.get("/metrics").text();
+        text.lines().any(|line| line.starts_with(name) && line.contains("\"my-s3_1\"") && line.ends_with(value))
+    };
+    wait_for("its files", || has("filesystem_files", " 3"));
+    assert!(has("filesystem_usage_bytes", " 15") && has("filesystem_limit_bytes", " -1"));
+}

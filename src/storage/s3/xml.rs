@@ -87,8 +87,9 @@ pub(super) fn page(xml: &[u8]) -> Result<Page, Malformed> {
 /// Reads the id of an upload that was begun.
 pub(super) fn upload_id(xml: &[u8]) -> Result<String, Malformed> {
     let mut id = String::new();
-    leaves(xml, |parent, name, text| {
-        if (parent, name) == ("InitiateMultipartUploadResult", "UploadId") {
+    // Not every server calls the document `InitiateMultipartUploadResult`.
+    leaves(xml, |_, name, text| {
+        if name == "UploadId" {
             id = text;
         }
     })?;
