@@ -22,6 +22,9 @@ const PARTS: u64 = 10_000;
 /// Bytes of one object: 78 GiB.
 pub(super) const OBJECT: u64 = PARTS * PART as u64;
 
+/// Bytes up to which a part grows step by step.
+const SMALL: usize = 512 * 1024;
+
 /// Writes one version of a file. Dropping it aborts: the file stays as it was.
 pub struct S3Writer {
     mount: S3,
@@ -67,7 +70,7 @@ impl S3Writer {
             if !mount.memory.cover(&mut self.part.held, self.part.bytes.len() + piece.len()).await {
                 return Err(Error::Busy);
             }
-            self.part.bytes.extend_from_slice(piece);
+            self.part.extend(piece);
             if mount.client.wants_digest() {
                 // As the bytes come: a whole part at once would hold up everybody else.
                 self.part.digest.get_or_insert_with(|| digest::Context::new(&digest::SHA256)).update(piece);
@@ -148,6 +151,15 @@ impl S3Writer {
 }
 
 impl Part {
+    fn extend(&mut self, piece: &[u8]) {
+        let len = self.bytes.len() + piece.len();
+        if len > SMALL && self.bytes.capacity() < PART {
+            // Growing by doubling leaves holes in the heap; what is not written to costs nothing.
+            self.bytes.reserve_exact(PART - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(piece);
+    }
+
     fn finish(self) -> (Payload, Held) {
         let sha256 = self.digest.map(|digest| sign::hex(digest.finish().as_ref()));
         (Payload { bytes: Bytes::from(self.bytes), sha256 }, self.held)
