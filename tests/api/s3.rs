@@ -159,6 +159,31 @@ fn readers_get_what_they_ask_for() {
     assert_eq!(put(&daemon, &format!("/cloud/{}", "x".repeat(1025)), vec![1]).status, 400);
 }
 
+#[test]
+fn a_reader_does_not_notice_connections_that_break() {
+    let store = Store::empty(0, None).expect("a store");
+    let daemon = mounted(&store);
+    let body = pattern(3_000_000);
+    store.look(|shelf| {
+        shelf.store("film.mp4", body.clone());
+        shelf.cuts = 4;
+    });
+    assert!(daemon.get("/api/v3/fs/my-s3_1/film.mp4").body == body);
+    let resumed = |line: &&String| line.starts_with("GET /bucket/film.mp4");
+    assert_eq!(store.look(|shelf| shelf.asked.iter().filter(resumed).count()), 5);
+}
+
+/// A board without a battery starts in 1970.
+#[test]
+fn a_wrong_clock_is_corrected_by_the_servers() {
+    let store = Store::empty(0, None).expect("a store");
+    store.look(|shelf| shelf.ahead = Some(50 * 365 * 86_400));
+    let daemon = mounted(&store);
+    assert_eq!(put(&daemon, "/cloud/a.txt", b"x".to_vec()).status, 201);
+    assert_eq!(daemon.get("/cloud/a.txt").text(), "x");
+    assert!(alarm(&daemon.json("/api"), "s3 my-s3_1").is_none());
+}
+
 /// The reference served what it had cached for minutes (H44).
 #[test]
 fn writes_are_seen_at_once() {

@@ -25,6 +25,10 @@ pub(crate) struct Shelf {
     pub(crate) faults: usize,
     /// Uploaded parts from this number on are refused.
     pub(crate) last_part: Option<usize>,
+    /// Answers to GET that break off in the middle.
+    pub(crate) cuts: usize,
+    /// Seconds by which its clock is ahead; requests of another time are refused.
+    pub(crate) ahead: Option<u64>,
     is_there: bool,
     last_id: usize,
 }
@@ -112,15 +116,31 @@ fn serve(stream: TcpStream, shelf: &Mutex<Shelf>, key: Option<&str>) -> std::io:
         let answer = if shelf.faults > 0 {
             shelf.faults -= 1;
             refusal(503, "SlowDown")
+        } else if let Some(date) = shelf.ahead.and_then(|ahead| skewed(&asked, ahead)) {
+            Answer { headers: vec![("Date", date)], ..refusal(403, "RequestTimeTooSkewed") }
         } else if !is_known {
             refusal(403, "InvalidAccessKeyId")
         } else {
             shelf.answer(&asked)
         };
+        let is_cut = asked.method == "GET" && !asked.key.is_empty() && shelf.cuts > 0;
+        shelf.cuts -= usize::from(is_cut);
         drop(shelf);
-        write(reader.get_mut(), &asked.method, answer)?;
+        write(reader.get_mut(), &asked.method, answer, is_cut)?;
+        if is_cut {
+            return reader.get_mut().shutdown(std::net::Shutdown::Both);
+        }
     }
     Ok(())
+}
+
+/// The date of a store that is `ahead`, if `asked` is of another day.
+fn skewed(asked: &Asked, ahead: u64) -> Option<String> {
+    let now = std::time::SystemTime::now() + std::time::Duration::from_secs(ahead);
+    let date = httpdate::fmt_http_date(now);
+    let day = iso(&date)[..10].replace('-', "");
+    let is_today = asked.headers.get("x-amz-date").is_some_and(|stamp| stamp.starts_with(&day));
+    (!is_today).then_some(date)
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, Asked)>> {
@@ -150,7 +170,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, As
     Ok(Some((format!("{method} {target}"), Asked { method, key, query, headers, body })))
 }
 
-fn write(stream: &mut TcpStream, method: &str, answer: Answer) -> std::io::Result<()> {
+fn write(stream: &mut TcpStream, method: &str, answer: Answer, is_cut: bool) -> std::io::Result<()> {
     write!(stream, "HTTP/1.1 {} Store\r\n", answer.status)?;
     for (name, value) in &answer.headers {
         write!(stream, "{name}: {value}\r\n")?;
@@ -160,7 +180,8 @@ fn write(stream: &mut TcpStream, method: &str, answer: Answer) -> std::io::Resul
     }
     stream.write_all(b"\r\n")?;
     if method != "HEAD" {
-        stream.write_all(&answer.body)?;
+        let len = answer.body.len();
+        stream.write_all(&answer.body[..if is_cut { len / 2 } else { len }])?;
     }
     stream.flush()
 }
