@@ -6,19 +6,19 @@
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
-use async_graphql::Context as Resolving;
+use async_graphql::{Context as Resolving, Value, to_value};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::types::about::{self, About};
+use super::types::about::About;
 use super::types::metrics::{self, Metrics};
-use super::types::playout::RawAVstream;
 use super::types::probe::Probe;
 use super::types::process::{self, Parts, Process};
 use crate::http::Context;
 use crate::http::api::playout;
 use crate::http::error::chain;
 use crate::monitor::{self, PATTERNS};
-use crate::supervisor::{self, ProcessView};
+use crate::supervisor::{self, ProbeView, ProcessView};
 
 /// Questions of one request that are answered at a time; the others wait.
 pub(super) const ASKS: usize = 8;
@@ -39,21 +39,30 @@ pub(super) enum Refused {
     TooLarge,
     #[error("{0} metrics are asked for, at most {PATTERNS} are answered at once")]
     Patterns(usize),
+    #[error("unknown field")]
+    UnknownField,
+    /// A fault of ours.
+    #[error("the answer can't be made: {0}")]
+    Snapshot(String),
     #[error("the daemon is shutting down")]
     Stopped,
 }
 
-type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+/// What a root field asks for.
+pub(super) enum Question {
+    About,
+    Log,
+    Metrics(monitor::Query),
+    Processes(Parts),
+    Process(String, Parts),
+    Probe(String),
+    Playout { process: String, input: String },
+}
 
-/// What resolvers need.
-pub(super) enum Ask {
-    About(Reply<About>),
-    Log(Reply<Vec<String>>),
-    Metrics(monitor::Query, Reply<Metrics>),
-    Processes(Parts, Reply<Vec<Process>>),
-    Process(String, Parts, Reply<Process>),
-    Probe(String, Reply<Probe>),
-    Playout { process: String, input: String, reply: Reply<RawAVstream> },
+/// A question, and where its answer goes: a whole value of the field's type.
+pub(super) struct Ask {
+    question: Question,
+    reply: oneshot::Sender<Result<Value, Refused>>,
 }
 
 /// The resolvers' end.
@@ -65,10 +74,10 @@ pub(super) fn channel() -> (Asker, mpsc::Receiver<Ask>) {
 }
 
 /// Asks and waits for the answer.
-pub(super) async fn ask<T>(resolving: &Resolving<'_>, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refused> {
+pub(super) async fn ask(resolving: &Resolving<'_>, question: Question) -> Result<Value, Refused> {
     let Ok(Asker(asks)) = resolving.data::<Asker>() else { return Err(Refused::Stopped) };
     let (reply, answer) = oneshot::channel();
-    asks.send(ask(reply)).await.map_err(|_| Refused::Stopped)?;
+    asks.send(Ask { question, reply }).await.map_err(|_| Refused::Stopped)?;
     answer.await.unwrap_or(Err(Refused::Stopped))
 }
 
@@ -120,66 +129,78 @@ impl<'a> Source<'a> {
     }
 
     /// A reply that nobody waits for any more is dropped.
-    pub(super) async fn answer(&self, ask: Ask) {
-        match ask {
-            Ask::About(reply) => drop(reply.send(Ok(about::describe(&self.ctx.instance)))),
-            Ask::Log(reply) => drop(reply.send(self.log())),
-            Ask::Metrics(query, reply) => drop(reply.send(self.metrics(&query).await)),
-            Ask::Processes(parts, reply) => drop(reply.send(self.list(parts))),
-            Ask::Process(id, parts, reply) => drop(reply.send(self.process(&id, parts))),
-            Ask::Probe(id, reply) => drop(reply.send(self.probe(&id).await)),
-            Ask::Playout { process, input, reply } => drop(reply.send(self.playout(&process, &input).await)),
-        }
+    pub(super) async fn answer(&self, Ask { question, reply }: Ask) {
+        let answer = match question {
+            Question::About => whole(&About::new(&self.ctx.instance)),
+            Question::Log => self.log(),
+            Question::Metrics(query) => self.metrics(&query).await,
+            Question::Processes(parts) => self.list(parts),
+            Question::Process(id, parts) => self.process(&id, parts),
+            Question::Probe(id) => self.probe(&id).await,
+            Question::Playout { process, input } => self.playout(&process, &input).await,
+        };
+        drop(reply.send(answer));
     }
 
-    fn log(&self) -> Result<Vec<String>, Refused> {
+    fn log(&self) -> Result<Value, Refused> {
         let lines = self.ctx.log.console();
         self.share.take(lines.iter().map(|line| process::line_bytes(line)).sum())?;
-        Ok(lines)
+        Ok(Value::from(lines))
     }
 
-    async fn metrics(&self, query: &monitor::Query) -> Result<Metrics, Refused> {
+    async fn metrics(&self, query: &monitor::Query) -> Result<Value, Refused> {
         if query.patterns.len() > PATTERNS {
             return Err(Refused::Patterns(query.patterns.len()));
         }
         let answer = self.ctx.monitor.query(query).await;
         self.share.take(metrics::bytes(&answer))?;
-        Ok(Metrics::from(answer))
+        whole(&Metrics::from(&answer))
     }
 
     fn views(&self) -> &[ProcessView] {
         self.processes.get_or_init(|| self.ctx.supervisor.list())
     }
 
-    fn list(&self, parts: Parts) -> Result<Vec<Process>, Refused> {
-        self.views().iter().map(|view| self.snapshot(view, parts)).collect()
+    fn list(&self, parts: Parts) -> Result<Value, Refused> {
+        let processes = self.views().iter().map(|view| self.snapshot(view, parts));
+        processes.collect::<Result<_, _>>().map(Value::List)
     }
 
-    fn process(&self, id: &str, parts: Parts) -> Result<Process, Refused> {
+    fn process(&self, id: &str, parts: Parts) -> Result<Value, Refused> {
         let view = self.views().iter().find(|view| view.config.id == id).ok_or(Refused::UnknownProcess)?;
         self.snapshot(view, parts)
     }
 
-    fn snapshot(&self, view: &ProcessView, parts: Parts) -> Result<Process, Refused> {
+    fn snapshot(&self, view: &ProcessView, parts: Parts) -> Result<Value, Refused> {
         self.share.take(process::bytes(view, parts))?;
-        Ok(Process::new(view, parts))
+        whole(&Process::new(view, parts))
     }
 
     /// An unknown process is a line of the log, as with `GET …/probe`.
-    async fn probe(&self, id: &str) -> Result<Probe, Refused> {
-        match self.ctx.supervisor.probe(id).await {
-            Ok(view) => Ok(Probe::from(view)),
-            Err(supervisor::Error::UnknownProcess(id)) => Ok(Probe::failed(format!("Unknown process ID ({id})"))),
-            Err(supervisor::Error::Stopped) => Err(Refused::Stopped),
-            Err(error) => Ok(Probe::failed(error.to_string())),
-        }
+    async fn probe(&self, id: &str) -> Result<Value, Refused> {
+        let view = match self.ctx.supervisor.probe(id).await {
+            Ok(view) => view,
+            Err(supervisor::Error::UnknownProcess(id)) => failed(format!("Unknown process ID ({id})")),
+            Err(supervisor::Error::Stopped) => return Err(Refused::Stopped),
+            Err(error) => failed(error.to_string()),
+        };
+        whole(&Probe::from(&view))
     }
 
-    async fn playout(&self, process: &str, input: &str) -> Result<RawAVstream, Refused> {
+    async fn playout(&self, process: &str, input: &str) -> Result<Value, Refused> {
         match playout::status(self.ctx, process, input).await {
-            Ok(status) => Ok(RawAVstream::from(status)),
+            Ok(status) => whole(&status),
             Err(playout::Refused::NotFound(why)) => Err(Refused::NoPlayout(why)),
             Err(playout::Refused::Upstream(error)) => Err(Refused::Upstream(chain(&error))),
         }
     }
+}
+
+/// No streams; `why` is the log.
+fn failed(why: String) -> ProbeView {
+    ProbeView { streams: Vec::new(), log: vec![why] }
+}
+
+fn whole(value: &impl Serialize) -> Result<Value, Refused> {
+    to_value(value).map_err(|error| Refused::Snapshot(error.to_string()))
 }

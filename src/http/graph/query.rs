@@ -1,75 +1,116 @@
-//! The root types: what can be asked, each by one question to `ask`.
+//! The root types: each field is one question to `ask`, whose whole value is cut to what is selected.
 
-use async_graphql::{Context, Error, ID, Object};
+use std::borrow::Cow;
+use std::future::Future;
 
-use super::ask::{Ask, Refused, ask};
-use super::types::Command;
-use super::types::about::About;
-use super::types::metrics::{Metrics, MetricsInput};
-use super::types::playout::RawAVstream;
-use super::types::probe::Probe;
-use super::types::process::{Parts, Process};
+use async_graphql::parser::types::Field;
+use async_graphql::registry::Registry;
+use async_graphql::{
+    ContainerType, Context, ContextSelectionSet, Error, ObjectType, OutputType, Positioned, ServerResult, Value,
+    from_value,
+};
+
+use super::ask::{Question, Refused, ask};
+use super::schema;
+use super::select::Select;
+use super::types::metrics::MetricsInput;
+use super::types::process::Parts;
 
 const PONG: &str = "pong";
 
 pub(super) struct Query;
-
-#[Object(rename_fields = "camelCase")]
-impl Query {
-    async fn ping(&self) -> &str {
-        PONG
-    }
-
-    async fn about(&self, ctx: &Context<'_>) -> Option<About> {
-        or_null(ctx, ask(ctx, Ask::About).await)
-    }
-
-    async fn log(&self, ctx: &Context<'_>) -> Result<Vec<String>, Refused> {
-        ask(ctx, Ask::Log).await
-    }
-
-    async fn metrics(&self, ctx: &Context<'_>, query: MetricsInput) -> Result<Metrics, Refused> {
-        ask(ctx, |reply| Ask::Metrics(query.into(), reply)).await
-    }
-
-    async fn processes(&self, ctx: &Context<'_>) -> Result<Vec<Process>, Refused> {
-        let parts = Parts::selected(ctx);
-        ask(ctx, |reply| Ask::Processes(parts, reply)).await
-    }
-
-    async fn process(&self, ctx: &Context<'_>, id: ID) -> Option<Process> {
-        let parts = Parts::selected(ctx);
-        or_null(ctx, ask(ctx, |reply| Ask::Process(id.0, parts, reply)).await)
-    }
-
-    async fn probe(&self, ctx: &Context<'_>, id: ID) -> Result<Probe, Refused> {
-        ask(ctx, |reply| Ask::Probe(id.0, reply)).await
-    }
-
-    #[graphql(name = "playoutStatus")]
-    async fn playout_status(&self, ctx: &Context<'_>, id: ID, input: ID) -> Option<RawAVstream> {
-        or_null(ctx, ask(ctx, |reply| Ask::Playout { process: id.0, input: input.0, reply }).await)
-    }
-}
-
-/// The value of a nullable field: an error of it leaves the other fields as they are.
-fn or_null<T>(ctx: &Context<'_>, answer: Result<T, Refused>) -> Option<T> {
-    let refused =
-        |error: Refused| ctx.add_error(ctx.set_error_path(Error::from(error).into_server_error(ctx.item.pos)));
-    answer.map_err(refused).ok()
-}
-
 pub(super) struct Mutation;
 
-#[Object]
-impl Mutation {
-    /// The schema names `Command` though nothing uses it, and introspection lists only what it reaches from here.
-    async fn ping(&self, #[graphql(name = "unused", visible = "is_search")] _unused: Option<Command>) -> &str {
-        PONG
+impl ContainerType for Query {
+    async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
+        let field = &ctx.item.node;
+        if field.name.node == "ping" {
+            return Ok(Some(Value::from(PONG)));
+        }
+        let types = &ctx.schema_env.registry;
+        let kind = types.types.get("Query").and_then(|query| query.field_by_name(&field.name.node));
+        let kind = kind.map_or("", |field| field.ty.as_str());
+        let refuse = |error: Error| ctx.set_error_path(error.into_server_error(ctx.item.pos));
+        match answer(ctx).await {
+            Ok(value) => {
+                let select = Select { registry: types, fragments: &ctx.query_env.fragments };
+                Ok(Some(select.of(kind, value, &field.selection_set.node)))
+            }
+            Err(error) if kind.ends_with('!') => Err(refuse(error)),
+            // An error of a nullable field leaves the other fields as they are.
+            Err(error) => {
+                ctx.add_error(refuse(error));
+                Ok(Some(Value::Null))
+            }
+        }
     }
 }
 
-/// Whether introspection looks for types now, which it does at the root; whoever lists arguments is below it.
-fn is_search(ctx: &Context<'_>) -> bool {
-    ctx.path_node.is_none_or(|node| node.parent.is_none())
+impl ContainerType for Mutation {
+    fn resolve_field(&self, _: &Context<'_>) -> impl Future<Output = ServerResult<Option<Value>>> + Send {
+        async { Ok(Some(Value::from(PONG))) }
+    }
 }
+
+/// The whole value of a field that validation has let pass.
+async fn answer(ctx: &Context<'_>) -> Result<Value, Error> {
+    let mut arguments = ctx.field().arguments().map_err(|error| Error::new(error.message))?;
+    let mut argument = |name: &str| {
+        let at = arguments.iter().position(|(known, _)| known == name);
+        at.map(|at| arguments.swap_remove(at).1).unwrap_or_default()
+    };
+    let question = match ctx.item.node.name.node.as_str() {
+        "about" => Question::About,
+        "log" => Question::Log,
+        "metrics" => Question::Metrics(from_value::<MetricsInput>(argument("query"))?.into()),
+        "processes" => Question::Processes(Parts::selected(ctx)),
+        "process" => Question::Process(id(argument("id")), Parts::selected(ctx)),
+        "probe" => Question::Probe(id(argument("id"))),
+        "playoutStatus" => Question::Playout { process: id(argument("id")), input: id(argument("input")) },
+        _ => return Err(Refused::UnknownField.into()),
+    };
+    Ok(ask(ctx, question).await?)
+}
+
+/// An `ID`, which may be written as a number.
+fn id(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+impl OutputType for Query {
+    fn type_name() -> Cow<'static, str> {
+        Cow::Borrowed("Query")
+    }
+
+    /// Also of all other types: this one is registered first.
+    fn create_type_info(registry: &mut Registry) -> String {
+        schema::register(registry);
+        Self::qualified_type_name()
+    }
+
+    /// Roots are asked field by field.
+    async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+        Ok(Value::Null)
+    }
+}
+
+impl OutputType for Mutation {
+    fn type_name() -> Cow<'static, str> {
+        Cow::Borrowed("Mutation")
+    }
+
+    fn create_type_info(_: &mut Registry) -> String {
+        Self::qualified_type_name()
+    }
+
+    /// Roots are asked field by field.
+    async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+        Ok(Value::Null)
+    }
+}
+
+impl ObjectType for Query {}
+impl ObjectType for Mutation {}

@@ -1,64 +1,56 @@
 //! `metrics`: values of now or of the history, as `/api/v3/metrics` gives them.
 
-use async_graphql::{InputObject, InputValueError, InputValueResult, Name, Scalar, ScalarType, SimpleObject, Value};
+use std::collections::BTreeMap;
 
-use super::scalar::Map;
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
 use crate::monitor::{self, Pattern};
 
 /// Bytes of a series without its values, and of a value, roughly.
-const SERIES: usize = 512;
-const VALUE: usize = 96;
+const SERIES: usize = 1024;
+const VALUE: usize = 192;
 
-#[derive(Debug, InputObject)]
-#[graphql(rename_fields = "snake_case")]
+#[derive(Debug, Deserialize)]
 pub(in crate::http::graph) struct MetricsInput {
+    #[serde(default)]
     timerange_seconds: Option<i64>,
+    #[serde(default)]
     interval_seconds: Option<i64>,
     metrics: Vec<MetricInput>,
 }
 
-#[derive(Debug, InputObject)]
-#[graphql(rename_fields = "snake_case")]
+#[derive(Debug, Deserialize)]
 struct MetricInput {
     name: String,
-    labels: Option<Map>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, Value>>,
 }
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-pub(in crate::http::graph) struct Metrics {
-    timerange_seconds: Option<u64>,
-    interval_seconds: Option<u64>,
-    metrics: Vec<Metric>,
+#[derive(Serialize)]
+pub(in crate::http::graph) struct Metrics<'a> {
+    timerange_seconds: u64,
+    interval_seconds: u64,
+    metrics: Vec<Metric<'a>>,
 }
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-struct Metric {
+#[derive(Serialize)]
+struct Metric<'a> {
     name: &'static str,
     /// Empty without labels, never null.
-    labels: Option<Map>,
-    values: Vec<MetricsResponseValue>,
+    labels: BTreeMap<&'static str, &'a str>,
+    values: Vec<Pair>,
 }
 
 /// Unix seconds and value.
-#[derive(Clone, Copy, Debug)]
-struct MetricsResponseValue(i64, f64);
-
-#[Scalar]
-impl ScalarType for MetricsResponseValue {
-    fn parse(value: Value) -> InputValueResult<Self> {
-        Err(InputValueError::expected_type(value))
-    }
-
-    fn to_value(&self) -> Value {
-        Value::List(vec![Value::from(self.0), Value::from(thousandths(self.1))])
-    }
-}
+#[derive(Serialize)]
+struct Pair(i64, #[serde(serialize_with = "thousandths")] f64);
 
 /// As all numbers of the metrics: three decimals.
-fn thousandths(value: f64) -> f64 {
-    if value.is_finite() { (value * 1000.0).round() / 1000.0 } else { 0.0 }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature of serialize_with")]
+fn thousandths<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(if value.is_finite() { (value * 1000.0).round() / 1000.0 } else { 0.0 })
 }
 
 impl From<MetricsInput> for monitor::Query {
@@ -73,43 +65,38 @@ impl From<MetricsInput> for monitor::Query {
 
 impl From<MetricInput> for Pattern {
     fn from(input: MetricInput) -> Self {
-        let members = match input.labels {
-            Some(Map(Value::Object(members))) => members,
-            _ => Default::default(),
-        };
         // What is no text is looked for as it is written.
         let expression = |value: Value| match value {
             Value::String(text) => text,
             Value::Null => String::new(),
             other => other.to_string(),
         };
-        let labels = members.into_iter().map(|(name, value)| (name.to_string(), expression(value)));
+        let labels = input.labels.into_iter().flatten().map(|(name, value)| (name, expression(value)));
         Self { name: input.name, labels: labels.collect() }
     }
 }
 
-impl From<monitor::Answer> for Metrics {
-    fn from(answer: monitor::Answer) -> Self {
+impl<'a> From<&'a monitor::Answer> for Metrics<'a> {
+    fn from(answer: &'a monitor::Answer) -> Self {
         Self {
-            timerange_seconds: Some(answer.timerange),
-            interval_seconds: Some(answer.interval),
-            metrics: answer.metrics.into_iter().map(Metric::from).collect(),
+            timerange_seconds: answer.timerange,
+            interval_seconds: answer.interval,
+            metrics: answer.metrics.iter().map(Metric::from).collect(),
         }
     }
 }
 
-impl From<monitor::Series> for Metric {
-    fn from(series: monitor::Series) -> Self {
-        let labels = series.labels.into_iter().map(|(name, value)| (Name::new(name), Value::String(value)));
+impl<'a> From<&'a monitor::Series> for Metric<'a> {
+    fn from(series: &'a monitor::Series) -> Self {
         Self {
             name: series.name,
-            labels: Some(Map(Value::Object(labels.collect()))),
-            values: series.values.into_iter().map(|(time, value)| MetricsResponseValue(time, value)).collect(),
+            labels: series.labels.iter().map(|(name, value)| (*name, value.as_str())).collect(),
+            values: series.values.iter().map(|&(time, value)| Pair(time, value)).collect(),
         }
     }
 }
 
-/// What an answer takes, roughly.
+/// What an answer takes as a value, roughly.
 pub(in crate::http::graph) fn bytes(answer: &monitor::Answer) -> usize {
     answer.metrics.iter().map(|series| SERIES + VALUE * series.values.len()).sum()
 }

@@ -1,25 +1,20 @@
-//! The types of the schema: one file per root field, names as `contract/http-api.md` §8 spells them.
+//! The values of the schema's types as they are shown: one file per root field, names as `contract/http-api.md` §8
+//! spells them. The status of a playout input is that of `http/api/playout`.
 //!
-//! All are owned values, made from the views of their owners by the local half of the request.
+//! Made from the views of their owners by the local half of the request; `schema.graphql` says what clients may select.
 
 pub(super) mod about;
 pub(super) mod metrics;
-pub(super) mod playout;
 pub(super) mod probe;
 pub(super) mod process;
 mod progress;
 mod report;
-mod scalar;
 
-use async_graphql::Enum;
+use std::time::{Duration, UNIX_EPOCH};
 
-pub(super) use report::IProcessReportHistoryEntry;
+use crate::base::stamp::Stamp;
 
-/// Part of the schema, used by no field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub(super) enum Command {
-    Start,
-    Stop,
-    Restart,
-    Reload,
+/// A `Time` from Unix seconds. Before 1970 there is no time that could be meant: 0001-01-01.
+fn time(seconds: i64) -> Stamp {
+    u64::try_from(seconds).map_or(Stamp::ZERO, |seconds| Stamp::at(UNIX_EPOCH + Duration::from_secs(seconds)))
 }

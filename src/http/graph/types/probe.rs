@@ -1,72 +1,62 @@
 //! `probe`: the streams of a process's inputs.
 
-use async_graphql::SimpleObject;
+use serde::Serialize;
 
-use super::scalar::Uint64;
 use crate::ffmpeg::Stream;
 use crate::supervisor::ProbeView;
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-pub(in crate::http::graph) struct Probe {
-    streams: Vec<ProbeIO>,
-    log: Vec<String>,
+#[derive(Serialize)]
+pub(in crate::http::graph) struct Probe<'a> {
+    streams: Vec<ProbeIO<'a>>,
+    log: &'a [String],
 }
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(name = "ProbeIO", rename_fields = "snake_case")]
-struct ProbeIO {
-    url: String,
-    index: Uint64,
-    stream: Uint64,
-    language: String,
-    #[graphql(name = "type")]
-    kind: String,
-    codec: String,
-    coder: String,
+#[derive(Serialize)]
+struct ProbeIO<'a> {
+    url: &'a str,
+    index: u64,
+    stream: u64,
+    language: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    codec: &'a str,
+    coder: &'a str,
     bitrate_kbps: f64,
     duration_seconds: f64,
     fps: f64,
-    pix_fmt: String,
-    width: Uint64,
-    height: Uint64,
-    sampling: Uint64,
-    layout: String,
-    channels: Uint64,
+    pix_fmt: &'a str,
+    width: u64,
+    height: u64,
+    sampling: u64,
+    layout: &'a str,
+    channels: u64,
 }
 
-impl Probe {
-    /// No streams; `why` is its log.
-    pub(in crate::http::graph) fn failed(why: String) -> Self {
-        Self { streams: Vec::new(), log: vec![why] }
+impl<'a> From<&'a ProbeView> for Probe<'a> {
+    fn from(view: &'a ProbeView) -> Self {
+        Self { streams: view.streams.iter().map(ProbeIO::from).collect(), log: &view.log }
     }
 }
 
-impl From<ProbeView> for Probe {
-    fn from(view: ProbeView) -> Self {
-        Self { streams: view.streams.into_iter().map(ProbeIO::from).collect(), log: view.log }
-    }
-}
-
-impl From<Stream> for ProbeIO {
-    fn from(stream: Stream) -> Self {
+impl<'a> From<&'a Stream> for ProbeIO<'a> {
+    fn from(stream: &'a Stream) -> Self {
         Self {
-            url: stream.address,
-            index: Uint64(stream.index),
-            stream: Uint64(stream.stream),
-            language: stream.language,
-            kind: stream.kind,
-            codec: stream.codec,
-            coder: stream.coder,
+            url: &stream.address,
+            index: stream.index,
+            stream: stream.stream,
+            language: &stream.language,
+            kind: &stream.kind,
+            codec: &stream.codec,
+            coder: &stream.coder,
             bitrate_kbps: stream.bitrate_kbps,
             duration_seconds: stream.duration_sec,
             fps: stream.fps,
-            pix_fmt: stream.pix_fmt,
-            width: Uint64(stream.width),
-            height: Uint64(stream.height),
-            sampling: Uint64(stream.sampling_hz),
-            layout: stream.layout,
-            channels: Uint64(stream.channels),
+            pix_fmt: &stream.pix_fmt,
+            width: stream.width,
+            height: stream.height,
+            sampling: stream.sampling_hz,
+            layout: &stream.layout,
+            channels: stream.channels,
         }
     }
 }

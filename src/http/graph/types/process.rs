@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use async_graphql::{Context, Name, SimpleObject, Value};
+use async_graphql::Context;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::progress::Progress;
 use super::report::ProcessReport;
-use super::scalar::{Map, Time, Uint64};
-use crate::process::{self, Io, Order, State};
+use super::time;
+use crate::base::stamp::Stamp;
+use crate::process::{self, Io, Order};
 use crate::supervisor::{ProcessView, StateView};
 
-/// Bytes of a process without its report, of a line beside its text, and of a stream, roughly.
-const PROCESS: usize = 2048;
-const LINE: usize = 256;
-const STREAM: usize = 2048;
+/// Bytes of a process without its report, of a line or a value beside its text, and of a stream, roughly.
+const PROCESS: usize = 8 * 1024;
+const LINE: usize = 512;
+const STREAM: usize = 6 * 1024;
+/// The one type of processes there is.
+const KIND: &str = "ffmpeg";
 
-/// Which parts of a process are selected; the others are left empty.
+/// Which parts of a process are selected; the others are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http::graph) struct Parts {
     config: bool,
@@ -33,90 +38,80 @@ impl Parts {
     }
 }
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-pub(in crate::http::graph) struct Process {
-    id: String,
-    #[graphql(name = "type")]
+#[derive(Serialize)]
+pub(in crate::http::graph) struct Process<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
     kind: &'static str,
-    reference: String,
-    created_at: Time,
-    config: ProcessConfig,
-    state: ProcessState,
-    report: ProcessReport,
-    metadata: Option<Map>,
+    reference: &'a str,
+    created_at: Stamp,
+    config: Option<ProcessConfig<'a>>,
+    state: Option<ProcessState<'a>>,
+    report: Option<ProcessReport<'a>>,
+    metadata: Option<&'a BTreeMap<String, Value>>,
 }
 
-#[derive(Clone, Debug, Default, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-struct ProcessConfig {
-    id: String,
-    #[graphql(name = "type")]
+#[derive(Serialize)]
+struct ProcessConfig<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
     kind: &'static str,
-    reference: String,
-    input: Vec<ProcessConfigIO>,
-    output: Vec<ProcessConfigIO>,
-    options: Vec<String>,
+    reference: &'a str,
+    input: Vec<ProcessConfigIO<'a>>,
+    output: Vec<ProcessConfigIO<'a>>,
+    options: &'a [String],
     reconnect: bool,
-    reconnect_delay_seconds: Uint64,
+    reconnect_delay_seconds: u64,
     autostart: bool,
-    stale_timeout_seconds: Uint64,
+    stale_timeout_seconds: u64,
     limits: ProcessConfigLimits,
 }
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(name = "ProcessConfigIO", rename_fields = "snake_case")]
-struct ProcessConfigIO {
-    id: String,
-    address: String,
-    options: Vec<String>,
+#[derive(Serialize)]
+struct ProcessConfigIO<'a> {
+    id: &'a str,
+    address: &'a str,
+    options: &'a [String],
 }
 
-#[derive(Clone, Debug, Default, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
+#[derive(Serialize)]
 struct ProcessConfigLimits {
     cpu_usage: f64,
-    memory_bytes: Uint64,
-    waitfor_seconds: Uint64,
+    memory_bytes: u64,
+    waitfor_seconds: u64,
 }
 
 /// All zero for an invalid process.
-#[derive(Clone, Debug, Default, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-struct ProcessState {
+#[derive(Default, Serialize)]
+struct ProcessState<'a> {
     order: &'static str,
     state: &'static str,
-    runtime_seconds: Uint64,
+    runtime_seconds: u64,
     reconnect_seconds: i64,
-    last_logline: String,
-    progress: Progress,
-    memory_bytes: Uint64,
+    last_logline: &'a str,
+    progress: Progress<'a>,
+    memory_bytes: u64,
     cpu_usage: f64,
-    command: Vec<String>,
+    command: &'a [String],
 }
 
-impl Process {
-    pub(in crate::http::graph) fn new(view: &ProcessView, parts: Parts) -> Self {
-        let state = view.state.as_ref().filter(|_| parts.state);
-        let report = view.report.as_deref().filter(|_| parts.report);
-        let metadata = view.metadata.as_deref().filter(|_| parts.metadata);
+impl<'a> Process<'a> {
+    pub(in crate::http::graph) fn new(view: &'a ProcessView, parts: Parts) -> Self {
+        let state = || view.state.as_ref().map(ProcessState::from).unwrap_or_default();
         Self {
-            id: view.config.id.clone(),
+            id: &view.config.id,
             kind: KIND,
-            reference: view.config.reference.clone(),
-            created_at: Time::unix(view.created_at),
-            config: if parts.config { ProcessConfig::from(&*view.config) } else { ProcessConfig::default() },
-            state: state.map(ProcessState::from).unwrap_or_default(),
-            report: report.map(ProcessReport::from).unwrap_or_default(),
-            metadata: metadata.map(object),
+            reference: &view.config.reference,
+            created_at: time(view.created_at),
+            config: parts.config.then(|| ProcessConfig::from(&*view.config)),
+            state: parts.state.then(state),
+            report: parts.report.then(|| ProcessReport::from(view.report.as_deref())),
+            metadata: view.metadata.as_deref().filter(|_| parts.metadata),
         }
     }
 }
 
-/// The one type of processes there is.
-const KIND: &str = "ffmpeg";
-
-/// What `Process::new` takes, roughly.
+/// What `Process::new` takes as a value, roughly.
 pub(in crate::http::graph) fn bytes(view: &ProcessView, parts: Parts) -> usize {
     let streams = view.state.as_ref().filter(|_| parts.state);
     let streams = streams.map_or(0, |state| state.progress.inputs.len() + state.progress.outputs.len());
@@ -138,73 +133,58 @@ pub(in crate::http::graph) fn line_bytes(line: &str) -> usize {
     LINE + line.len()
 }
 
-fn value_bytes(value: &serde_json::Value) -> usize {
-    use serde_json::Value as V;
+fn value_bytes(value: &Value) -> usize {
     LINE + match value {
-        V::Null | V::Bool(_) | V::Number(_) => 0,
-        V::String(text) => text.len(),
-        V::Array(items) => items.iter().map(value_bytes).sum(),
-        V::Object(members) => members.iter().map(|(key, value)| key.len() + value_bytes(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(value_bytes).sum(),
+        Value::Object(members) => members.iter().map(|(key, value)| key.len() + value_bytes(value)).sum(),
     }
 }
 
-fn object(metadata: &BTreeMap<String, serde_json::Value>) -> Map {
-    let member = |(key, value): (&String, &serde_json::Value)| {
-        (Name::new(key), Value::from_json(value.clone()).unwrap_or_default())
-    };
-    Map(Value::Object(metadata.iter().map(member).collect()))
-}
-
-impl From<&process::ProcessConfig> for ProcessConfig {
-    fn from(config: &process::ProcessConfig) -> Self {
+impl<'a> From<&'a process::ProcessConfig> for ProcessConfig<'a> {
+    fn from(config: &'a process::ProcessConfig) -> Self {
         Self {
-            id: config.id.clone(),
+            id: &config.id,
             kind: KIND,
-            reference: config.reference.clone(),
+            reference: &config.reference,
             input: config.input.iter().map(ProcessConfigIO::from).collect(),
             output: config.output.iter().map(ProcessConfigIO::from).collect(),
-            options: config.options.clone(),
+            options: &config.options,
             reconnect: config.reconnect,
-            reconnect_delay_seconds: Uint64(config.reconnect_delay_seconds),
+            reconnect_delay_seconds: config.reconnect_delay_seconds,
             autostart: config.autostart,
-            stale_timeout_seconds: Uint64(config.stale_timeout_seconds),
+            stale_timeout_seconds: config.stale_timeout_seconds,
             limits: ProcessConfigLimits {
                 cpu_usage: config.limits.cpu_percent,
-                memory_bytes: Uint64(config.limits.memory_bytes),
-                waitfor_seconds: Uint64(config.limits.waitfor_seconds),
+                memory_bytes: config.limits.memory_bytes,
+                waitfor_seconds: config.limits.waitfor_seconds,
             },
         }
     }
 }
 
-impl From<&Io> for ProcessConfigIO {
-    fn from(io: &Io) -> Self {
-        Self { id: io.id.clone(), address: io.address.clone(), options: io.options.clone() }
+impl<'a> From<&'a Io> for ProcessConfigIO<'a> {
+    fn from(io: &'a Io) -> Self {
+        Self { id: &io.id, address: &io.address, options: &io.options }
     }
 }
 
-impl From<&StateView> for ProcessState {
-    fn from(state: &StateView) -> Self {
+impl<'a> From<&'a StateView> for ProcessState<'a> {
+    fn from(state: &'a StateView) -> Self {
         Self {
             order: match state.order {
                 Order::Start => "start",
                 Order::Stop => "stop",
             },
-            state: match state.state {
-                State::Finished => "finished",
-                State::Starting => "starting",
-                State::Running => "running",
-                State::Finishing => "finishing",
-                State::Failed => "failed",
-                State::Killed => "killed",
-            },
-            runtime_seconds: Uint64(state.runtime_seconds),
+            state: state.state.name(),
+            runtime_seconds: state.runtime_seconds,
             reconnect_seconds: state.reconnect_seconds,
-            last_logline: state.last_logline.clone(),
+            last_logline: &state.last_logline,
             progress: Progress::from(&state.progress.progress),
-            memory_bytes: Uint64(state.memory_bytes),
+            memory_bytes: state.memory_bytes,
             cpu_usage: state.cpu_percent,
-            command: state.command.to_vec(),
+            command: &state.command,
         }
     }
 }

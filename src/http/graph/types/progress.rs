@@ -1,150 +1,146 @@
 //! The progress of a run. `size_kb` is in bytes here, as Core answers it (H35).
 
-use async_graphql::SimpleObject;
+use serde::Serialize;
 
-use super::scalar::Uint64;
 use crate::ffmpeg;
 
 /// Bits of a `bitrate_kbit`.
 const KILO: f64 = 1024.0;
 
-#[derive(Clone, Debug, Default, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-pub(super) struct Progress {
-    input: Vec<ProgressIO>,
-    output: Vec<ProgressIO>,
-    frame: Uint64,
-    packet: Uint64,
+/// All zero for an invalid process.
+#[derive(Default, Serialize)]
+pub(super) struct Progress<'a> {
+    input: Vec<ProgressIO<'a>>,
+    output: Vec<ProgressIO<'a>>,
+    frame: u64,
+    packet: u64,
     fps: f64,
     q: f64,
-    size_kb: Uint64,
+    size_kb: u64,
     time: f64,
     bitrate_kbit: f64,
     speed: f64,
-    drop: Uint64,
-    dup: Uint64,
+    drop: u64,
+    dup: u64,
 }
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(name = "ProgressIO", rename_fields = "snake_case")]
-struct ProgressIO {
-    id: String,
-    address: String,
-    index: Uint64,
-    stream: Uint64,
-    format: String,
-    #[graphql(name = "type")]
-    kind: String,
-    codec: String,
-    coder: String,
-    frame: Uint64,
+#[derive(Serialize)]
+struct ProgressIO<'a> {
+    id: &'a str,
+    address: &'a str,
+    index: u64,
+    stream: u64,
+    format: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    codec: &'a str,
+    coder: &'a str,
+    frame: u64,
     fps: f64,
-    packet: Uint64,
+    packet: u64,
     pps: f64,
-    size_kb: Uint64,
+    size_kb: u64,
     bitrate_kbit: f64,
-    pixfmt: String,
+    pixfmt: &'a str,
     q: f64,
-    width: Uint64,
-    height: Uint64,
-    sampling: Uint64,
-    layout: String,
-    channels: Uint64,
+    width: u64,
+    height: u64,
+    sampling: u64,
+    layout: &'a str,
+    channels: u64,
     /// Null but for playout inputs (H36).
-    avstream: Option<AVStream>,
+    avstream: Option<AVStream<'a>>,
 }
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(name = "AVStream", rename_fields = "snake_case")]
-struct AVStream {
-    input: AVStreamIO,
-    output: AVStreamIO,
-    aqueue: Uint64,
-    queue: Uint64,
-    dup: Uint64,
-    drop: Uint64,
-    enc: Uint64,
+#[derive(Serialize)]
+struct AVStream<'a> {
+    input: AVStreamIO<'a>,
+    output: AVStreamIO<'a>,
+    aqueue: u64,
+    queue: u64,
+    dup: u64,
+    drop: u64,
+    enc: u64,
     looping: bool,
     duplicating: bool,
-    gop: String,
+    gop: &'a str,
 }
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(name = "AVStreamIO", rename_fields = "snake_case")]
-struct AVStreamIO {
-    state: String,
-    packet: Uint64,
-    time: Uint64,
-    size_kb: Uint64,
+#[derive(Serialize)]
+struct AVStreamIO<'a> {
+    state: &'a str,
+    packet: u64,
+    time: u64,
+    size_kb: u64,
 }
 
-impl From<&ffmpeg::Progress> for Progress {
-    fn from(progress: &ffmpeg::Progress) -> Self {
+impl<'a> From<&'a ffmpeg::Progress> for Progress<'a> {
+    fn from(progress: &'a ffmpeg::Progress) -> Self {
         Self {
             input: progress.inputs.iter().map(ProgressIO::from).collect(),
             output: progress.outputs.iter().map(ProgressIO::from).collect(),
-            frame: Uint64(progress.frame),
-            packet: Uint64(progress.packet),
+            frame: progress.frame,
+            packet: progress.packet,
             fps: progress.fps,
             q: progress.q,
-            size_kb: Uint64(progress.size_bytes),
+            size_kb: progress.size_bytes,
             time: progress.time,
             bitrate_kbit: progress.bitrate / KILO,
             speed: progress.speed,
-            drop: Uint64(progress.drop),
-            dup: Uint64(progress.dup),
+            drop: progress.drop,
+            dup: progress.dup,
         }
     }
 }
 
-impl From<&ffmpeg::IoProgress> for ProgressIO {
-    fn from(io: &ffmpeg::IoProgress) -> Self {
+impl<'a> From<&'a ffmpeg::IoProgress> for ProgressIO<'a> {
+    fn from(io: &'a ffmpeg::IoProgress) -> Self {
         Self {
-            id: io.id.clone(),
-            address: io.address.clone(),
-            index: Uint64(io.index),
-            stream: Uint64(io.stream),
-            format: io.format.clone(),
-            kind: io.kind.clone(),
-            codec: io.codec.clone(),
-            coder: io.coder.clone(),
-            frame: Uint64(io.frame),
+            id: &io.id,
+            address: &io.address,
+            index: io.index,
+            stream: io.stream,
+            format: &io.format,
+            kind: &io.kind,
+            codec: &io.codec,
+            coder: &io.coder,
+            frame: io.frame,
             fps: io.fps,
-            packet: Uint64(io.packet),
+            packet: io.packet,
             pps: io.pps,
-            size_kb: Uint64(io.size_bytes),
+            size_kb: io.size_bytes,
             bitrate_kbit: io.bitrate / KILO,
-            pixfmt: io.pix_fmt.clone(),
+            pixfmt: &io.pix_fmt,
             q: io.q,
-            width: Uint64(io.width),
-            height: Uint64(io.height),
-            sampling: Uint64(io.sampling_hz),
-            layout: io.layout.clone(),
-            channels: Uint64(io.channels),
+            width: io.width,
+            height: io.height,
+            sampling: io.sampling_hz,
+            layout: &io.layout,
+            channels: io.channels,
             avstream: io.avstream.as_ref().map(AVStream::from),
         }
     }
 }
 
-impl From<&ffmpeg::AvStream> for AVStream {
-    fn from(state: &ffmpeg::AvStream) -> Self {
-        let side = |io: &ffmpeg::AvStreamIo| AVStreamIO {
-            state: io.state.clone(),
-            packet: Uint64(io.packet),
-            time: Uint64(io.time),
-            size_kb: Uint64(io.size_bytes),
+impl<'a> From<&'a ffmpeg::AvStream> for AVStream<'a> {
+    fn from(state: &'a ffmpeg::AvStream) -> Self {
+        let side = |io: &'a ffmpeg::AvStreamIo| AVStreamIO {
+            state: &io.state,
+            packet: io.packet,
+            time: io.time,
+            size_kb: io.size_bytes,
         };
         Self {
             input: side(&state.input),
             output: side(&state.output),
-            aqueue: Uint64(state.aqueue),
-            queue: Uint64(state.queue),
-            dup: Uint64(state.dup),
-            drop: Uint64(state.drop),
-            enc: Uint64(state.enc),
+            aqueue: state.aqueue,
+            queue: state.queue,
+            dup: state.dup,
+            drop: state.drop,
+            enc: state.enc,
             looping: state.looping,
             duplicating: state.duplicating,
-            gop: state.gop.clone(),
+            gop: &state.gop,
         }
     }
 }

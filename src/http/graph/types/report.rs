@@ -1,66 +1,48 @@
 //! The report of a process: what its runs have said.
 
-use async_graphql::{Interface, SimpleObject};
+use serde::Serialize;
 
-use super::scalar::Time;
+use super::time;
+use crate::base::stamp::Stamp;
 use crate::supervisor::ReportView;
 
-#[derive(Clone, Debug, Interface)]
-#[graphql(
-    name = "IProcessReportHistoryEntry",
-    field(name = "created_at", method = "created_at", ty = "&Time"),
-    field(name = "prelude", ty = "&Vec<String>"),
-    field(name = "log", ty = "&Vec<ProcessReportLogEntry>")
-)]
-pub(in crate::http::graph) enum IProcessReportHistoryEntry {
-    ProcessReport(ProcessReport),
-    ProcessReportHistoryEntry(ProcessReportHistoryEntry),
+#[derive(Serialize)]
+pub(super) struct ProcessReport<'a> {
+    #[serde(flatten)]
+    current: Run<'a>,
+    history: Vec<Run<'a>>,
 }
 
-#[derive(Clone, Debug, Default, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-pub(in crate::http::graph) struct ProcessReport {
-    created_at: Time,
-    prelude: Vec<String>,
-    log: Vec<ProcessReportLogEntry>,
-    history: Vec<ProcessReportHistoryEntry>,
+/// The current run, or a finished one.
+#[derive(Serialize)]
+struct Run<'a> {
+    created_at: Stamp,
+    prelude: &'a [String],
+    log: Vec<Line<'a>>,
 }
 
-/// A finished run.
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-pub(in crate::http::graph) struct ProcessReportHistoryEntry {
-    created_at: Time,
-    prelude: Vec<String>,
-    log: Vec<ProcessReportLogEntry>,
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: Stamp,
+    data: &'a str,
 }
 
-#[derive(Clone, Debug, SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
-pub(in crate::http::graph) struct ProcessReportLogEntry {
-    timestamp: Time,
-    data: String,
-}
-
-impl From<&ReportView> for ProcessReport {
-    fn from(view: &ReportView) -> Self {
-        Self {
-            created_at: Time::unix(view.created_at),
-            prelude: view.prelude.clone(),
-            log: lines(view),
-            history: view.history.iter().map(|run| ProcessReportHistoryEntry::from(&**run)).collect(),
+impl<'a> From<Option<&'a ReportView>> for ProcessReport<'a> {
+    fn from(view: Option<&'a ReportView>) -> Self {
+        match view {
+            Some(view) => {
+                Self { current: Run::from(view), history: view.history.iter().map(|run| Run::from(&**run)).collect() }
+            }
+            None => {
+                Self { current: Run { created_at: Stamp::ZERO, prelude: &[], log: Vec::new() }, history: Vec::new() }
+            }
         }
     }
 }
 
-impl From<&ReportView> for ProcessReportHistoryEntry {
-    fn from(view: &ReportView) -> Self {
-        Self { created_at: Time::unix(view.created_at), prelude: view.prelude.clone(), log: lines(view) }
+impl<'a> From<&'a ReportView> for Run<'a> {
+    fn from(view: &'a ReportView) -> Self {
+        let line = |(seconds, line): &'a (i64, String)| Line { timestamp: time(*seconds), data: line };
+        Self { created_at: time(view.created_at), prelude: &view.prelude, log: view.log.iter().map(line).collect() }
     }
-}
-
-fn lines(view: &ReportView) -> Vec<ProcessReportLogEntry> {
-    let entry =
-        |(time, line): &(i64, String)| ProcessReportLogEntry { timestamp: Time::unix(*time), data: line.clone() };
-    view.log.iter().map(entry).collect()
 }
