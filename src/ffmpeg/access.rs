@@ -2,7 +2,7 @@
 //!
 //! Compiled once per configuration. Knows nothing of paths; the caller decides which text is matched.
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::base::re2;
 use crate::config::FfmpegAccess;
@@ -15,7 +15,7 @@ pub struct InvalidExpression {
     pub list: &'static str,
     pub expression: String,
     #[source]
-    pub source: regex::Error,
+    pub source: regex_lite::Error,
 }
 
 /// Expressions for inputs and outputs.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use regex::Regex;
+use regex_lite::Regex;
 
 /// Stands for a secret.
 pub(super) const STARS: &str = "***";
@@ -29,16 +29,16 @@ impl Redactor {
                 percent_encoding::utf8_percent_encode(&secret, percent_encoding::NON_ALPHANUMERIC).to_string();
             secrets.extend([encoded, secret]);
         }
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.sort_unstable_by(|a, b| (b.len(), a).cmp(&(a.len(), b)));
         secrets.dedup();
         let regex = |pattern| Regex::new(pattern).expect("a constant pattern");
         Self {
             secrets,
             pairs: regex(
-                r#"(?i-u)((?:\b|%2c|%26|%3f)(?:(?:access_|refresh_)?token|passphrase|password|passwd|secret|jwt))(=|:|%3d|%3a)((?u:[^& \t\r\n"',;#%])+)"#,
+                r#"(?i)((?:\b|%2c|%26|%3f)(?:(?:access_|refresh_)?token|passphrase|password|passwd|secret|jwt))(=|:|%3d|%3a)((?:[^& \t\r\n"',;#%])+)"#,
             ),
-            userinfo: regex(r"(?i-u)\b([a-z][a-z0-9+.-]*://(?u:[^/ \t\r\n:@?#])*):((?u:[^/ \t\r\n@])+)@"),
-            bearer: regex(r"(?i-u)\bbearer\s+[a-z0-9._~+/=-]{8,}|\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]+\.[a-z0-9_-]*"),
+            userinfo: regex(r"(?i)\b([a-z][a-z0-9+.-]*://(?:[^/ \t\r\n:@?#])*):((?:[^/ \t\r\n@])+)@"),
+            bearer: regex(r"(?i)\bbearer\s+[a-z0-9._~+/=-]{8,}|\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]+\.[a-z0-9_-]*"),
         }
     }
 

@@ -4,7 +4,7 @@
 //! anchored; several patterns are a union. Expressions are compiled for one pattern at a time and dropped again, so that
 //! a long query holds no more of them than one metric has labels.
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::family::{Column, Family, Row, labelled};
 use crate::base::re2;

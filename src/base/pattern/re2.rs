@@ -1,9 +1,10 @@
-//! Regular expressions as Core's settings and queries are written (RE2 syntax), on the `regex` crate.
+//! Regular expressions as Core's settings and queries are written (RE2 syntax), on the `regex-lite` crate.
 //!
 //! expression → the few spellings that mean something else here are rewritten → `Regex`. Both engines search in linear
-//! time; the compiled size is bounded. Deliberately not covered: `\C`, octal escapes and `\p` classes (large tables).
+//! time; the compiled size is bounded. Deliberately not covered, since it takes large tables: `\p` classes, and `(?i)`
+//! beyond ASCII; nor `\C` and octal escapes.
 
-use regex::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 
 /// Memory of one compiled expression; a larger one is refused.
 pub const COMPILED_SIZE: usize = 1 << 20;
@@ -12,12 +13,12 @@ pub const COMPILED_SIZE: usize = 1 << 20;
 ///
 /// # Errors
 /// What the engine says about the expression.
-pub fn compile(expression: &str) -> Result<Regex, regex::Error> {
+pub fn compile(expression: &str) -> Result<Regex, regex_lite::Error> {
     RegexBuilder::new(&translate(expression)).size_limit(COMPILED_SIZE).build()
 }
 
-/// Rewrites what differs: `\d \w \s \b` are ASCII in RE2, `\Q…\E` quotes, a brace that starts no repetition is literal,
-/// and classes have no set operations and do not nest.
+/// Rewrites what differs: `\s` has no vertical tab, `\Q…\E` quotes, a brace that starts no repetition is literal, and
+/// classes have no set operations and do not nest.
 fn translate(expression: &str) -> String {
     let mut out = String::with_capacity(expression.len() + 16);
     let mut rest = expression;
@@ -42,30 +43,22 @@ enum Place {
 /// One escape sequence; returns the bytes taken.
 fn escape(rest: &str, place: Place, out: &mut String) -> usize {
     let Some(c) = rest[1..].chars().next() else { return push(out, "\\", 1) };
-    let (set, negated) = match c {
-        'd' => ("0-9", false),
-        'D' => ("0-9", true),
-        'w' => ("0-9A-Za-z_", false),
-        'W' => ("0-9A-Za-z_", true),
-        's' => ("\\t\\n\\f\\r ", false),
-        'S' => ("\\t\\n\\f\\r ", true),
-        'b' | 'B' if place == Place::Outside => return push(out, if c == 'b' { "(?-u:\\b)" } else { "(?-u:\\B)" }, 2),
-        'Q' => return quoted(rest, out),
-        '<' | '>' => return push(out, &rest[1..2], 2),
-        _ => return push(out, &rest[..1 + c.len_utf8()], 1 + c.len_utf8()),
-    };
-    let text = match (place, negated) {
-        (Place::Class, false) => set.to_owned(),
-        (_, negated) => format!("[{}{set}]", if negated { "^" } else { "" }),
-    };
-    push(out, &text, 2)
+    match (c, place) {
+        // Without the vertical tab.
+        ('s', Place::Outside) => push(out, "[\\t\\n\\f\\r ]", 2),
+        ('S', Place::Outside) => push(out, "[^\\t\\n\\f\\r ]", 2),
+        ('s', Place::Class) => push(out, "\\t\\n\\f\\r ", 2),
+        ('Q', _) => quoted(rest, out),
+        ('<' | '>', _) => push(out, &rest[1..2], 2),
+        _ => push(out, &rest[..1 + c.len_utf8()], 1 + c.len_utf8()),
+    }
 }
 
 /// `\Q…\E`, or to the end of the expression.
 fn quoted(rest: &str, out: &mut String) -> usize {
     let body = &rest[2..];
     let (text, taken) = body.find("\\E").map_or((body, rest.len()), |end| (&body[..end], end + 4));
-    push(out, &regex::escape(text), taken)
+    push(out, &regex_lite::escape(text), taken)
 }
 
 /// A bracketed class; returns the bytes taken.

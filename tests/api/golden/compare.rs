@@ -2,7 +2,7 @@
 //!
 //! Pure. An error names the place and what stands there. Semantics are those of `run-golden.py`, line by line.
 
-use regex::Regex;
+use regex_lite::Regex;
 use serde_json::Value;
 
 use super::pointer;
