@@ -16,14 +16,13 @@ pub(crate) mod tree;
 mod upload;
 mod viewed;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::http::error::storage::{missing, unknown_mount};
 use crate::http::hls::{Publishing, Viewing};
-use crate::http::layer::access_log::Entry;
-use crate::http::range;
-use crate::http::{Answer, Context, Error, Request};
+use crate::http::layer::{self, access_log::Entry};
+use crate::http::response::{self, Response};
+use crate::http::{Answer, Context, Error, Request, range};
 use crate::memfs::{Memfs, Meta};
 use crate::storage::{self, Mount};
 use send::{Asked, Facts, Memory};
@@ -134,15 +133,49 @@ fn reads(method: &Method) -> bool {
 fn memory(mem: &Memfs, asked: &Asked<'_>, content_type: HeaderValue) -> Answer {
     let reader = mem.open(asked.now, asked.path).ok_or_else(|| missing(asked.path))?;
     let meta = reader.meta();
-    let last_modified = dated(meta);
+    let shown = Shown::of(meta, &content_type);
+    if asked.is_plain()
+        && let Some(shown) = shown
+        && shown.content_type == content_type
+    {
+        let (headers, whole) = (shown.headers.clone(), 0..meta.size);
+        let body: response::Body = Box::pin(Memory::new(reader.range(whole), asked.now));
+        let mut response = Response::new(body);
+        *response.headers_mut() = headers;
+        return Ok(response);
+    }
+    let last_modified = shown.and_then(|shown| shown.last_modified.clone());
     let facts =
         Facts { size: meta.size, modified: meta.modified, last_modified, is_dated: !meta.ambiguous, content_type };
     send::answer(asked, facts, |range| Box::pin(Memory::new(reader.range(range), asked.now)))
 }
 
+/// What answers with a version in memory have in common, kept beside it: making headers costs more than copying them.
+struct Shown {
+    content_type: HeaderValue,
+    last_modified: Option<HeaderValue>,
+    /// Of an answer with the whole file of this type.
+    headers: HeaderMap,
+}
+
+impl Shown {
+    /// `None`: somebody else keeps something beside the version. `content_type` counts for the first who asks.
+    fn of<'a>(meta: &'a Meta, content_type: &HeaderValue) -> Option<&'a Self> {
+        let kept = meta.kept.get_or_init(|| Box::new(Self::new(meta, content_type)));
+        kept.downcast_ref()
+    }
+
+    fn new(meta: &Meta, content_type: &HeaderValue) -> Self {
+        let last_modified = range::last_modified(meta.modified);
+        let mut headers = HeaderMap::with_capacity(3);
+        headers.insert(header::CONTENT_TYPE, content_type.clone());
+        headers.extend(last_modified.clone().map(|date| (header::LAST_MODIFIED, date)));
+        headers.insert(header::VARY, layer::file_vary(content_type));
+        Self { content_type: content_type.clone(), last_modified, headers }
+    }
+}
+
 /// `Last-Modified`: the same text for everyone who reads this version.
-fn dated(meta: &Meta) -> Option<HeaderValue> {
-    let date = || range::last_modified(meta.modified).map_or_else(Bytes::new, Bytes::from_owner);
-    let date = HeaderValue::from_maybe_shared(meta.date.get_or_init(date).clone());
-    date.ok().filter(|date| !date.is_empty())
+fn dated(meta: &Meta, content_type: &HeaderValue) -> Option<HeaderValue> {
+    Shown::of(meta, content_type)?.last_modified.clone()
 }

@@ -58,8 +58,11 @@ impl<'a> Viewing<'a> {
             return None;
         }
         let viewers = ctx.sessions.collector(session::Kind::Hls);
+        if !viewers.takes(client) {
+            return None;
+        }
         let session = hls::session(uri.query().unwrap_or(""));
-        viewers.takes(client).then_some(Self { viewers, kind, uri, headers, session })
+        Some(Self { viewers, kind, uri, headers, session })
     }
 
     pub(crate) fn is_playlist(&self) -> bool {

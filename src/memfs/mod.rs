@@ -16,12 +16,13 @@ mod tests;
 mod tree;
 mod writer;
 
+use std::any::Any;
 use std::cell::{OnceCell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use tokio::sync::broadcast;
 
 pub use meter::{METER_PREFIXES, Meter};
@@ -69,8 +70,33 @@ pub struct Meta {
     pub modified: SystemTime,
     /// The name had another version within the same second of the wall clock: `modified` does not tell them apart.
     pub ambiguous: bool,
-    /// Room for the text that readers show for `modified`, kept as long as the version.
-    pub date: Rc<OnceCell<Bytes>>,
+    /// Kept as long as the version.
+    pub kept: Kept,
+}
+
+/// Room for what readers keep beside a version for those after them, in their own shape. It makes no version different.
+#[derive(Clone, Default)]
+pub struct Kept(Rc<OnceCell<Box<dyn Any>>>);
+
+impl Kept {
+    /// What the first caller made.
+    pub fn get_or_init(&self, make: impl FnOnce() -> Box<dyn Any>) -> &dyn Any {
+        &**self.0.get_or_init(make)
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Kept {}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "kept" } else { "nothing kept" })
+    }
 }
 
 /// A listed file.

@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 
 use super::meter::Meters;
 use super::quota::{Bound, Policy, Usage};
-use super::{CHANGES, Change, ChangeKind, Entry, Error, FILES, Meta};
+use super::{CHANGES, Change, ChangeKind, Entry, Error, FILES, Kept, Meta};
 use crate::base::clock::{Now, unix_seconds};
 
 /// The bytes of one version, in pieces of `CHUNK` but the last. Each reader holds it once.
@@ -202,7 +202,7 @@ impl Tree {
         self.usage.stored += written;
         let version = self.new_id();
         let meta =
-            Meta { size: written, version, inserted: now.mono, modified: now.wall, ambiguous, date: Rc::default() };
+            Meta { size: written, version, inserted: now.mono, modified: now.wall, ambiguous, kept: Kept::default() };
         self.by_age.insert((now.mono, version, path.clone()));
         self.files.insert(path.clone(), File { meta, content, replacement: None });
         if let Some((other, total)) = replacement {

@@ -12,7 +12,7 @@ mod rate;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -155,6 +155,8 @@ struct Shared {
 struct State {
     settings: config::Sessions,
     collectors: [collector::Collector; Kind::ALL.len()],
+    /// Whether the client that was asked for last is counted: several ask while one request is answered.
+    judged: Cell<Option<(IpAddr, bool)>>,
 }
 
 /// Cheap handle to one collector.
@@ -168,7 +170,7 @@ impl Registry {
     pub fn new(now: Now, section: &config::Sessions) -> Self {
         let collectors =
             Kind::ALL.map(|kind| collector::Collector::new(now.mono, kind, kind.timeouts(section.timeout)));
-        let state = RefCell::new(State { settings: section.clone(), collectors });
+        let state = RefCell::new(State { settings: section.clone(), collectors, judged: Cell::default() });
         Self(Rc::new(Shared { state, changed: Notify::new() }))
     }
 
@@ -195,6 +197,7 @@ impl Registry {
     pub(crate) fn configure(&self, now: Instant, section: &config::Sessions) {
         let mut state = self.0.state.borrow_mut();
         state.settings = section.clone();
+        state.judged.take();
         for kind in Kind::ALL {
             state.of(kind).timeouts = kind.timeouts(section.timeout);
         }
@@ -244,7 +247,15 @@ impl Collector {
     /// Whether a client at `address` is counted: sessions are on, and it is an address that is not to be ignored.
     pub fn takes(&self, address: Option<IpAddr>) -> bool {
         let state = self.shared.state.borrow();
-        state.settings.enable && address.is_some_and(|address| !contains(&state.settings.ip_ignorelist, address))
+        let Some(address) = address.filter(|_| state.settings.enable) else { return false };
+        match state.judged.get() {
+            Some((judged, verdict)) if judged == address => verdict,
+            _ => {
+                let verdict = !contains(&state.settings.ip_ignorelist, address);
+                state.judged.set(Some((address, verdict)));
+                verdict
+            }
+        }
     }
 
     /// Whether one more viewer may come who is expected to take `expected` bit/s.

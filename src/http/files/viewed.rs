@@ -95,9 +95,10 @@ fn rewritten(asked: &Asked<'_>, meta: &Meta, content_type: HeaderValue, text: By
     if asked.is_head() {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
+    let date = dated(meta, &content_type);
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
-    if let Some(date) = dated(meta) {
+    if let Some(date) = date {
         headers.insert(header::LAST_MODIFIED, date);
     }
     response

@@ -28,12 +28,12 @@ const MIN_BODY: u64 = 1000;
 const PIECE: usize = 16 * 1024;
 /// Beginnings of content types that are worth it on file routes.
 const TYPES: [&str; 7] = [
-    "text/plain",
+    "application/vnd.apple.mpegurl",
+    "application/x-mpegurl",
+    "application/json",
     "text/html",
     "text/javascript",
-    "application/json",
-    "application/x-mpegurl",
-    "application/vnd.apple.mpegurl",
+    "text/plain",
     "image/svg+xml",
 ];
 
@@ -66,10 +66,16 @@ pub(crate) fn concerns(gzip: Gzip, response: &Response) -> bool {
         Gzip::Never => false,
         Gzip::Always => true,
         Gzip::ByType => {
-            let content_type = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-            TYPES.iter().any(|worthy| content_type.starts_with(worthy.as_bytes()))
+            // Not looked up: a hash costs more than passing the few headers of a file.
+            let mut headers = response.headers().iter();
+            headers.find(|(name, _)| **name == header::CONTENT_TYPE).is_some_and(|(_, value)| is_worthy(value))
         }
     }
+}
+
+/// Whether files of this type are worth it.
+pub(super) fn is_worthy(content_type: &HeaderValue) -> bool {
+    TYPES.iter().any(|worthy| content_type.as_bytes().starts_with(worthy.as_bytes()))
 }
 
 /// Compresses the body if the client wants it and it is worth it.

@@ -47,8 +47,17 @@ pub(crate) fn finish(
     if asked.method != Method::OPTIONS {
         cors.apply(asked.path, asked.origin, headers);
     }
-    headers.insert(header::VARY, vary(compressible, preflight));
+    let vary = vary(compressible, preflight);
+    // Files in memory bring it along.
+    if !headers.iter().any(|(name, value)| *name == header::VARY && *value == vary) {
+        headers.insert(header::VARY, vary);
+    }
     response
+}
+
+/// What the answer with a file of this type will vary with.
+pub(crate) fn file_vary(content_type: &HeaderValue) -> HeaderValue {
+    vary(gzip::is_worthy(content_type), false)
 }
 
 /// The request headers that an answer depends on.

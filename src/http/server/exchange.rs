@@ -70,9 +70,10 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         if parts.version == Version::HTTP_2 {
             as_origin_form(&mut parts);
         }
-        let malformed = is_malformed(&parts);
+        let known = Known::of(&parts.headers);
+        let malformed = is_malformed(&parts, &known);
         let ctx = connection.shared.context();
-        let (mut exchange, headers) = Exchange::new(connection, &ctx, received, parts);
+        let (mut exchange, headers) = Exchange::new(connection, &ctx, received, parts, known);
         if malformed {
             return Either::Left(ready(Ok(exchange.refuse(connection, &ctx))));
         }
@@ -94,6 +95,42 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
     }
 }
 
+/// The headers that are looked at in every request, found in one pass: a look-up of each costs a hash. Of several with
+/// one name the first counts.
+#[derive(Default)]
+struct Known {
+    has_host: bool,
+    accept_encoding: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    origin: Option<HeaderValue>,
+    /// Headers that a preflight asks for.
+    requested: Option<HeaderValue>,
+}
+
+impl Known {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut known = Self::default();
+        for (name, value) in headers {
+            let place = if *name == header::HOST {
+                known.has_host = true;
+                continue;
+            } else if *name == header::USER_AGENT {
+                &mut known.user_agent
+            } else if *name == header::ACCEPT_ENCODING {
+                &mut known.accept_encoding
+            } else if *name == header::ORIGIN {
+                &mut known.origin
+            } else if *name == header::ACCESS_CONTROL_REQUEST_HEADERS {
+                &mut known.requested
+            } else {
+                continue;
+            };
+            place.get_or_insert_with(|| value.clone());
+        }
+        known
+    }
+}
+
 /// What is known of a request until its answer begins.
 struct Exchange {
     entry: Entry,
@@ -108,10 +145,16 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(connection: &Connection, ctx: &Context, received: Rc<Received>, parts: Parts) -> (Self, HeaderMap) {
+    fn new(
+        connection: &Connection,
+        ctx: &Context,
+        received: Rc<Received>,
+        parts: Parts,
+        known: Known,
+    ) -> (Self, HeaderMap) {
         let head = Tally::head(ctx, connection.peer, &parts);
         let Parts { method, uri, version, headers, .. } = parts;
-        let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        let accepts = known.accept_encoding.as_ref().and_then(|value| value.to_str().ok());
         let exchange = Self {
             entry: Entry {
                 component: if connection.is_secure { "HTTPS" } else { "HTTP" },
@@ -120,13 +163,13 @@ impl Exchange {
                 method,
                 uri,
                 version,
-                user_agent: headers.get(header::USER_AGENT).cloned(),
+                user_agent: known.user_agent,
                 started: Instant::now(),
                 status: StatusCode::OK,
             },
             received,
-            origin: headers.get(header::ORIGIN).cloned(),
-            requested: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
+            origin: known.origin,
+            requested: known.requested,
             accepts_gzip: accepts.is_some_and(|list| list.contains("gzip")),
             gzip: Gzip::Never,
             head,
@@ -197,8 +240,8 @@ fn as_origin_form(parts: &mut Parts) {
     parts.uri = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
 }
 
-fn is_malformed(parts: &Parts) -> bool {
-    !well_escaped(parts.uri.path()) || parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST)
+fn is_malformed(parts: &Parts, known: &Known) -> bool {
+    !well_escaped(parts.uri.path()) || parts.version == Version::HTTP_11 && !known.has_host
 }
 
 /// What the parser would say.

@@ -14,6 +14,9 @@ use tokio_rustls::server::TlsStream;
 use super::progress::Progress;
 use crate::sys;
 
+/// Bytes in several pieces that are put together before they are written: the kernel takes one piece with less work.
+const COPIED: usize = 2048;
+
 /// A socket that reports its bytes.
 pub(super) struct Watched {
     stream: TcpStream,
@@ -78,8 +81,16 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.report(polled)
+        let whole: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if bufs.len() < 2 || whole > COPIED {
+            let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+            return self.report(polled);
+        }
+        let mut copy = heapless::Vec::<u8, COPIED>::new();
+        for buf in bufs {
+            copy.extend_from_slice(buf).expect("all of them fit");
+        }
+        self.poll_write(cx, &copy)
     }
 
     fn is_write_vectored(&self) -> bool {
