@@ -6,7 +6,6 @@
 
 mod observe;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -23,6 +22,8 @@ use crate::base::clock::Now;
 use crate::base::control::{self, Control};
 use crate::base::error::chain;
 use crate::base::https_client::{Client, Times};
+use crate::base::task;
+use crate::base::tree;
 use crate::cli;
 use crate::config::{self, Absent, Address, Config};
 use crate::events::{self, Events, Farewell};
@@ -80,7 +81,7 @@ pub async fn run(loaded: config::Loaded, log: log::Handle) -> Result<(), Error> 
     let signals = Signals::new().map_err(Error::Signals)?;
     let app = App::start(loaded, log).await?;
     // A task of its own: what runs as the main future is polled whenever any task is.
-    match tokio::task::spawn_local(app.serve(signals)).await {
+    match task::spawn(app.serve(signals)).await {
         Ok(()) => Ok(()),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
@@ -388,7 +389,7 @@ fn storage_deps(blocking: &Blocking, alarms: &Alarms) -> storage::Deps {
 /// Asks FFmpeg for its version in the background: the listener is up and nobody waits. The start is over then.
 fn look_for_ffmpeg(skills: &skills::Handle) {
     let skills = skills.clone();
-    tokio::task::spawn_local(async move {
+    task::spawn(async move {
         skills.version().await;
         sys::memory::settle();
     });
@@ -476,7 +477,7 @@ fn concerns_processes(former: &Config, next: &Config) -> bool {
 fn fetch_keys(config: &Config, client: &Client, alarms: &Alarms) -> Keys {
     let auth = &config.api.auth;
     let tenants = if auth.enable && auth.auth0_enable { &auth.auth0_tenants[..] } else { &[] };
-    let domains: BTreeSet<String> = tenants.iter().map(|tenant| tenant.domain.clone()).collect();
+    let domains = tree::set(tenants.iter().map(|tenant| tenant.domain.clone()));
     jwks_client::spawn(domains.into_iter().collect(), client, alarms)
 }
 

@@ -17,6 +17,8 @@ use crate::base::alarm::Alarms;
 use crate::base::backoff::Backoff;
 use crate::base::clock::Now;
 use crate::base::https_client::{self, Client};
+use crate::base::task;
+use crate::base::tree;
 
 /// One attempt may take this long.
 pub const FETCH_TIME: Duration = Duration::from_secs(15);
@@ -81,9 +83,9 @@ pub fn spawn(domains: Vec<String>, client: &Client, alarms: &Alarms) -> Keys {
     let sets: Rc<RefCell<BTreeMap<String, JwkSet>>> = Rc::default();
     let follow = |domain: String| {
         let task = follow(domain.clone(), sets.clone(), client.clone(), alarms.clone());
-        (domain, tokio::task::spawn_local(task))
+        (domain, task::spawn(task))
     };
-    let tasks = Rc::new(Tasks(domains.into_iter().map(follow).collect()));
+    let tasks = Rc::new(Tasks(tree::map(domains.into_iter().map(follow))));
     Keys { sets, tasks }
 }
 

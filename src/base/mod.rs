@@ -3,7 +3,6 @@
 
 pub mod alarm;
 pub mod backoff;
-pub mod blocking;
 pub mod clock;
 pub mod control;
 pub mod error;
@@ -14,6 +13,9 @@ mod net;
 pub mod path;
 mod pattern;
 pub mod stamp;
+pub mod task;
+pub mod tree;
 
 pub use net::https_client;
 pub use pattern::{glob, re2};
+pub use task::blocking;

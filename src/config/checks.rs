@@ -2,13 +2,13 @@
 //!
 //! Names are not resolved here: nothing outside the box stops the start (decisions.md).
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::document::{Document, VERSION};
 use super::faults::Faults;
 use super::values::{self, Files, Invalid};
 use super::{document, fields};
+use crate::base::tree;
 
 /// Every fault of `document`; `files` answers for the disk.
 pub(super) fn check(document: &mut Document, files: &dyn Files, faults: &mut Faults) {
@@ -94,7 +94,7 @@ fn storage(document: &Document, faults: &mut Faults) {
         let text = "storage.memory.auth.username and storage.memory.auth.password must be set";
         faults.cross("storage.memory.auth.enable", text);
     }
-    let mut names = BTreeSet::from(["disk", "mem"]);
+    let mut names = tree::set(["disk", "mem"]);
     for mount in storage.s3.iter().filter(|mount| !mount.name.is_empty()) {
         if !names.insert(&mount.name) {
             faults.cross("storage.s3", format!("the name {} is already in use or reserved", mount.name));

@@ -2,6 +2,7 @@
 //!
 //! Taken once at start, so that a reload and every PUT see the same; the process environment is never changed.
 
+use crate::base::tree;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ pub struct Environment(BTreeMap<String, String>);
 impl Environment {
     /// The process's variables; those of `dotenv`, the text of a `.env` file, fill what is unset.
     pub fn new(process: impl IntoIterator<Item = (String, String)>, dotenv: &str) -> Self {
-        let mut variables: BTreeMap<_, _> = dotenv.lines().filter_map(assignment).collect();
+        let mut variables = tree::map(dotenv.lines().filter_map(assignment));
         variables.extend(process);
         Self(variables)
     }

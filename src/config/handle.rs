@@ -23,6 +23,7 @@ use crate::base::clock::Now;
 use crate::base::error::chain;
 use crate::base::file_driver;
 use crate::base::stamp::Stamp;
+use crate::base::task;
 
 use staged::Pending;
 pub use staged::{Companion, Staged};
@@ -162,7 +163,7 @@ impl Handle {
     pub async fn put(&self, mut partial: Value, expected: Option<Revisions>, now: Now) -> Result<(), PutError> {
         self.drop_shown_addresses(&mut partial);
         let handle = self.clone();
-        let work = tokio::task::spawn_local(async move {
+        let work = task::spawn(async move {
             handle.stage(partial, expected, false, now).await?.store().await?;
             handle.0.alarms.clear(COMPONENT, "write");
             Ok(())

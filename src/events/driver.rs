@@ -11,6 +11,7 @@ use super::fact::{ConfigChange, Fact};
 use super::{Events, LINGER};
 use crate::base::alarm::{Alarm, Alarms};
 use crate::base::clock::Now;
+use crate::base::task;
 use crate::skills::Skills;
 use crate::{config, log, skills};
 
@@ -24,7 +25,7 @@ pub struct Sources {
 
 /// Starts to hear `sources`.
 pub fn spawn(events: Events, sources: Sources) {
-    tokio::task::spawn_local(hear(events, sources));
+    task::spawn(hear(events, sources));
 }
 
 async fn hear(events: Events, mut sources: Sources) {

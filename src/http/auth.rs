@@ -20,6 +20,7 @@ use crate::auth::jwt::{Issuer, Use};
 use crate::auth::login::Failures;
 use crate::auth::{Principal, auth0, ip, origin, password};
 use crate::base::clock::Now;
+use crate::base::tree;
 use crate::config::{self, Credentials};
 
 /// `Authorization` headers that are tried.
@@ -77,7 +78,7 @@ impl Auth {
             trusted_proxies: config.rill.trusted_proxies.clone(),
             own_names,
             memory: config.storage.memory.auth.clone(),
-            s3: s3.filter_map(|mount| Some((mount.name.clone(), mount.auth.clone()?))).collect(),
+            s3: tree::map(s3.filter_map(|mount| Some((mount.name.clone(), mount.auth.clone()?)))),
             issuer: Issuer::new(key, run.id, run.start),
             keys,
             failures: run.failures.clone(),

@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 use super::Context;
 use super::body::LARGE_BODIES;
 use super::layer::gzip::Compressions;
+use crate::base::task;
 use crate::config::Address;
 use crate::metrics::Requests;
 use crate::tls;
@@ -133,7 +134,7 @@ pub fn spawn(prepared: Prepared, context: Context, open_files: usize) -> Handle 
         limit,
         ended: Notify::new(),
     });
-    let looker = Rc::new(tokio::task::spawn_local(look(shared.clone())));
+    let looker = Rc::new(task::spawn(look(shared.clone())));
     let plain = Door::open(prepared, shared.clone(), None);
     Handle { shared, plain, secure: Rc::default(), looker }
 }
@@ -260,7 +261,7 @@ impl Host for Rc<Entrance> {
             log::info!(target: self.component(), address = address.to_string().as_str(); "Listening");
             self.shared.warn_if_open(address);
         }
-        tokio::task::spawn_local(accept(socket, self.clone()))
+        task::spawn(accept(socket, self.clone()))
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
@@ -302,7 +303,7 @@ impl Shared {
         self.crowd.set(self.crowd.get() + 1);
         self.requests.connected(self.crowd.get());
         let place = Place { shared: self.clone(), id };
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             let peer = peer.ip().to_canonical();
             connection::serve(stream, peer, entrance, place.shared.clone(), progress).await;
             drop(place);
@@ -316,7 +317,7 @@ impl Shared {
         }
         self.refusals.set(self.refusals.get() + 1);
         let shared = self.clone();
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             // Closing over unread bytes would take the answer back.
             let mut scrap = [0; 1024];
             let _ = tokio::time::timeout(REFUSAL_TIME, stream.read(&mut scrap)).await;

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Found;
+use crate::base::tree;
 use crate::store::schema::{self, VERSION};
 
 /// Why a database can't be taken over.
@@ -88,7 +89,7 @@ fn by_id(processes: Option<Value>) -> Result<Map<String, Value>, Error> {
         Some(Value::Object(members)) => Ok(members),
         Some(Value::Array(entries)) => {
             let named = |(index, entry): (usize, Value)| (id(&entry).unwrap_or_else(|| format!("#{index}")), entry);
-            Ok(entries.into_iter().enumerate().map(named).collect())
+            Ok(tree::object(entries.into_iter().enumerate().map(named)))
         }
         Some(_) => Err(schema::Error::Shape("process").into()),
     }

@@ -15,6 +15,7 @@ use super::{Found, Report, core, ffmpeg, json, settings};
 use crate::base::clock::Now;
 use crate::base::file_driver;
 use crate::base::id;
+use crate::base::tree;
 use crate::config::document::Document;
 use crate::config::{self, Config, Environment, merge};
 use crate::ffmpeg::version::Version;
@@ -225,7 +226,7 @@ fn adapt_all(db: &mut Db, target: Version) -> BTreeMap<String, Report> {
         }
         (id.clone(), report)
     };
-    db.process.iter_mut().map(adapt).collect()
+    tree::map(db.process.iter_mut().map(adapt))
 }
 
 /// The files that `paths` name.

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::redact::{self, Redactor};
+use crate::base::tree;
 
 /// Bytes of a message or text field; the rest is cut off.
 pub(super) const TEXT_BYTES: usize = 4096;
@@ -64,7 +65,7 @@ impl Entry {
 
     /// All fields beside `ts`, `level`, `component` and, unless empty, `message`.
     pub fn raw(&self) -> Value {
-        let mut object: serde_json::Map<_, _> = self.fields.clone().into_iter().collect();
+        let mut object = tree::object(self.fields.clone());
         object.insert("ts".into(), stamp(self.at.into(), Fraction::Shown).into());
         object.insert("level".into(), self.level.as_str().into());
         object.insert("component".into(), self.component.clone().into());

@@ -15,6 +15,7 @@ use super::{cpu, rows};
 use crate::base::alarm::Alarms;
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
+use crate::base::task;
 use crate::config;
 use crate::metrics::{Answer, Family, History, Query, Requests, Row, exposition};
 use crate::sys::usage::{self, Cgroups, Volume};
@@ -115,7 +116,7 @@ impl Handle {
         inner.history.take();
         if section.enable {
             *inner.history.borrow_mut() = Some(History::new(section.range, section.interval));
-            let ticker = tokio::task::spawn_local(tick(Rc::downgrade(inner), section.interval));
+            let ticker = task::spawn(tick(Rc::downgrade(inner), section.interval));
             *inner.ticker.borrow_mut() = Some(ticker);
         }
     }
@@ -210,7 +211,7 @@ impl Inner {
         let is_due = self.buckets.list_from.get().is_none_or(|from| from <= now);
         if is_due && !self.buckets.busy.replace(true) {
             self.buckets.list_from.set(Some(now + BUCKET_AGE));
-            tokio::task::spawn_local(list_buckets(self.clone()));
+            task::spawn(list_buckets(self.clone()));
         }
     }
 
@@ -223,7 +224,7 @@ impl Inner {
         let done = self.disk.done.notified();
         if !self.disk.busy.replace(true) {
             self.disk.asked.set(Some(now));
-            tokio::task::spawn_local(look(self.clone()));
+            task::spawn(look(self.clone()));
         }
         // Who comes while it hangs has what was known before.
         let _ = tokio::time::timeout(patience, done).await;

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::base::alarm::Alarms;
 use crate::base::https_client::Client;
+use crate::base::task;
 use crate::config::{self, Config};
 
 pub use exchange_client::{ANSWER, LIMIT};
@@ -107,14 +108,14 @@ impl Handle {
         let mut tasks = Vec::new();
         if let Some(url) = section.update.clone() {
             let check = update_client::run(url, section.clone(), inner.deps.clone(), inner.news.clone());
-            tasks.push(tokio::task::spawn_local(check));
+            tasks.push(task::spawn(check));
         }
         if let Some((url, token)) = section.service.clone() {
             let report = service_client::run(url, token, section.id.clone(), inner.deps.clone());
-            tasks.push(tokio::task::spawn_local(report));
+            tasks.push(task::spawn(report));
         }
         if !section.addresses.is_empty() {
-            tasks.push(tokio::task::spawn_local(address_client::run(section.addresses.clone(), inner.deps.clone())));
+            tasks.push(task::spawn(address_client::run(section.addresses.clone(), inner.deps.clone())));
         }
         inner.tasks.replace(tasks);
         inner.section.replace(section);

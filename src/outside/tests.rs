@@ -15,6 +15,7 @@ use super::{address_client, schedule, update_client, *};
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::base::https_client::Times;
+use crate::base::task;
 
 const FACTS: Facts = Facts {
     uptime_seconds: 61.7,
@@ -97,7 +98,7 @@ async fn stub(answers: Vec<Option<String>>) -> (String, Heard) {
     let address = format!("http://{}", listener.local_addr().expect("bound"));
     let heard = Heard::default();
     let all = heard.clone();
-    tokio::task::spawn_local(async move {
+    task::spawn(async move {
         let mut kept: Vec<TcpStream> = Vec::new();
         for answer in answers {
             let (mut stream, _) = listener.accept().await.expect("a connection");

@@ -190,7 +190,7 @@ impl Collector {
     pub(super) fn list(&mut self, now: Instant) -> Vec<Session> {
         let active = self.sessions.iter_mut().filter(|(_, entry)| entry.state == State::Active);
         let mut numbered: Vec<(u64, Session)> = active.map(|(id, entry)| (entry.number, entry.show(now, id))).collect();
-        numbered.sort_by_key(|(number, _)| *number);
+        numbered.sort_unstable_by_key(|(number, _)| *number);
         numbered.into_iter().map(|(_, session)| session).collect()
     }
 

@@ -18,6 +18,7 @@ use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
 use crate::base::error::chain;
 use crate::base::file_driver::{self, Previous};
+use crate::base::task;
 use crate::config;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -47,7 +48,7 @@ pub async fn spawn(registry: Registry, db_dir: &Path, blocking: Blocking, alarms
     if files.persists() {
         files.load().await;
     }
-    let ticker = tokio::task::spawn_local(run(files.clone()));
+    let ticker = task::spawn(run(files.clone()));
     Driver { files, ticker }
 }
 

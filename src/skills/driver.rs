@@ -20,6 +20,7 @@ use super::{Build, Skills, Version, parse};
 use crate::base::alarm::Alarms;
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
+use crate::base::task;
 use crate::sys::child::find_program;
 use crate::sys::memory;
 
@@ -69,7 +70,7 @@ enum Request {
 pub fn spawn(binary: PathBuf, blocking: Blocking, alarms: Alarms) -> Handle {
     let (requests, rx) = mpsc::channel(REQUEST_QUEUE);
     let (tx, known) = watch::channel(Known::default());
-    tokio::task::spawn_local(Driver { binary, blocking, alarms, known: tx, seen: None }.run(rx));
+    task::spawn(Driver { binary, blocking, alarms, known: tx, seen: None }.run(rx));
     Handle { requests, known }
 }
 
@@ -314,7 +315,7 @@ impl Hardware {
         let graphics = Path::new("/sys/class/graphics");
         let mut nodes: Vec<OsString> =
             std::fs::read_dir(video).into_iter().flatten().flatten().map(|e| e.file_name()).take(VIDEO_NODES).collect();
-        nodes.sort_by_key(|node| (node.len(), node.clone()));
+        nodes.sort_unstable_by_key(|node| (node.len(), node.clone()));
         let buffers = (0..FRAME_BUFFERS).map(|number| format!("fb{number}")).filter(|n| graphics.join(n).exists());
         Self {
             cards: text(Path::new("/proc/asound/cards")),

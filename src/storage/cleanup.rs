@@ -68,7 +68,7 @@ impl Rule {
 
     /// Those of `files` that have to go, oldest first.
     pub(super) fn victims(&self, now: Instant, mut files: Vec<Candidate>) -> Vec<String> {
-        files.sort_by(|a, b| (a.since, a.order, &a.path).cmp(&(b.since, b.order, &b.path)));
+        files.sort_unstable_by(|a, b| (a.since, a.order, &a.path).cmp(&(b.since, b.order, &b.path)));
         let surplus = if self.max_files > 0 { files.len().saturating_sub(self.max_files) } else { 0 };
         let is_old = |file: &Candidate| self.max_age.is_some_and(|age| now.saturating_duration_since(file.since) > age);
         let goes = |(index, file): &(usize, Candidate)| *index < surplus || is_old(file);

@@ -27,6 +27,7 @@ pub use s3::{Error as S3Error, Meta as S3Meta, S3, S3Reader, S3Writer};
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::base::glob::Glob;
+use crate::base::task;
 use crate::config;
 use crate::memfs::{self, Bound, Memfs, Policy, implied_bound};
 use crate::process::CleanupRule;
@@ -146,7 +147,7 @@ pub fn spawn(section: &config::Storage, deps: Deps) -> Handle {
         late: RefCell::default(),
         wake,
     });
-    tokio::task::spawn_local(driver::run(Rc::downgrade(&inner)));
+    task::spawn(driver::run(Rc::downgrade(&inner)));
     inner.mount_s3(&section.s3);
     Handle(inner)
 }

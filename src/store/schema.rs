@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::base::json;
+use crate::base::tree;
 use crate::process::{CleanupRule, Io, Limits, Order, ProcessConfig};
 
 /// The layout version that is read and written.
@@ -82,12 +83,12 @@ pub fn read(document: Value) -> Result<Parsed, Error> {
     let mut metadata = object(root.remove("metadata"), "metadata")?;
     parsed.db.system_metadata = match metadata.remove("system") {
         Some(Value::Null) => None,
-        system => Some(object(system, "metadata.system")?.into_iter().collect()),
+        system => Some(tree::map(object(system, "metadata.system")?)),
     };
     for (id, entries) in object(metadata.remove("process"), "metadata.process")? {
         let entries = object(Some(entries), "metadata of a process")?;
         if !entries.is_empty() {
-            parsed.db.process_metadata.insert(id, entries.into_iter().collect());
+            parsed.db.process_metadata.insert(id, tree::map(entries));
         }
     }
     Ok(parsed)
@@ -96,7 +97,7 @@ pub fn read(document: Value) -> Result<Parsed, Error> {
 /// The file's bytes, keys sorted; `kept` entries stay unless `db` has a process of that id.
 pub(crate) fn serialise(db: &Db, kept: &BTreeMap<String, Value>) -> Vec<u8> {
     let entries = kept.iter().map(|(id, entry)| (id.as_str(), EntryShape::Kept(entry)));
-    let mut process: BTreeMap<&str, EntryShape<'_>> = entries.collect();
+    let mut process: BTreeMap<&str, EntryShape<'_>> = tree::map(entries);
     let records =
         db.process.iter().map(|(id, record)| (id.as_str(), EntryShape::Record(Box::new(RecordShape::new(id, record)))));
     process.extend(records);

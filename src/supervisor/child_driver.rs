@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::table::Key;
 use crate::base::blocking::Blocking;
+use crate::base::task;
 use crate::events::Events;
 use crate::ffmpeg::args;
 use crate::memfs::Memfs;
@@ -98,7 +99,7 @@ impl Launcher {
     pub(super) fn start(&self, key: Key, run: u64, command: &[String]) -> io::Result<Started> {
         let (child, outputs) = Child::spawn(&self.program, &args::spawn(command, self.version), &self.marker)?;
         let started = Started { group: child.group(), stat: Stat::open(child.pid()).ok() };
-        tokio::task::spawn_local(Reader { key, run, said: self.said.clone(), since: self.since }.pump(child, outputs));
+        task::spawn(Reader { key, run, said: self.said.clone(), since: self.since }.pump(child, outputs));
         Ok(started)
     }
 

@@ -27,6 +27,7 @@ use super::table::{Key, Table};
 use super::{Change, Companion, Error, Handle, Outcome};
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
+use crate::base::task;
 use crate::config;
 use crate::events::Events;
 use crate::process::Transitions;
@@ -143,7 +144,7 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
     };
     let mut supervisor = Supervisor::new(shared, section, deps, probes);
     supervisor.load(Now::read());
-    tokio::task::spawn_local(supervisor.run(inputs));
+    task::spawn(supervisor.run(inputs));
     handle
 }
 

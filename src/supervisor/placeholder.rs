@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::resolve::Sections;
+use crate::base::tree;
 use crate::config::{Address, Credentials};
 
 /// Latency of an SRT address without the parameter. Units: µs.
@@ -66,7 +67,7 @@ impl Templates {
     pub(super) fn new(config: &Sections) -> Self {
         let web = authority(&config.address);
         let base = |auth: Option<&Credentials>, mount: &str| format!("http://{}{web}{mount}", userinfo(auth));
-        let mut file_systems = BTreeMap::from([
+        let mut file_systems = tree::map([
             ("disk".to_owned(), config.disk.display().to_string()),
             ("mem".to_owned(), base(config.memory_auth.as_ref(), "/memfs")),
         ]);

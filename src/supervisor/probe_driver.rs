@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::ProbeView;
 use super::child_driver::{Launcher, piece, reap};
 use super::resolve::Resolved;
+use crate::base::task;
 use crate::ffmpeg::{LineSplitter, Probe, args};
 use crate::process::machine::KILL_GRACE;
 use crate::sys::child::Child;
@@ -46,7 +47,7 @@ impl Probes {
         let command = args::command(&resolved.options, inputs, []);
         let (reply, answer) = oneshot::channel();
         let probes = self.clone();
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             let Ok(_permit) = probes.0.permits.acquire().await else { return };
             if !*probes.0.closing.borrow() {
                 probe(&command, &launcher, reply, probes.0.closing.subscribe()).await;

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::resolve::{self, Invalid, ResolveEnv, Resolved, ResolvedOutputs};
+use crate::base::tree;
 use crate::process::{Order, ProcessConfig};
 use crate::skills::Version;
 use crate::store::{Db, Record};
@@ -83,7 +84,7 @@ impl Table {
     /// Takes over what was stored, oldest first, unresolved and without slots: `renew` and `share_slots` follow.
     pub(super) fn load(mut db: Db) -> Self {
         let mut records: Vec<(String, Record)> = std::mem::take(&mut db.process).into_iter().collect();
-        records.sort_by_key(|(_, record)| record.created_at);
+        records.sort_unstable_by(|(a, before), (b, after)| (before.created_at, a).cmp(&(after.created_at, b)));
         let mut table = Self { metadata: db.system_metadata.take().map(Rc::new), ..Self::default() };
         for (id, record) in records {
             let metadata = db.process_metadata.remove(&id).map(Rc::new);
@@ -213,7 +214,7 @@ impl Table {
     /// Resolves everything anew, for the boot and for a changed configuration, and says what changed.
     pub(super) fn renew(&mut self, env: &ResolveEnv) -> Vec<(Key, Renewed)> {
         let outputs = |entry: &Entry| (entry.config.id.clone(), resolve::outputs(&entry.config, env).ok());
-        let outputs: BTreeMap<String, Option<ResolvedOutputs>> = self.entries.iter().map(outputs).collect();
+        let outputs: BTreeMap<String, Option<ResolvedOutputs>> = tree::map(self.entries.iter().map(outputs));
         let others = |id: &str| outputs.get(id)?.clone();
         let mut changes = Vec::with_capacity(self.entries.len());
         for place in 0..self.entries.len() {

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::acme::Failure;
 use crate::base::https_client::{self, Client};
+use crate::base::task;
 
 /// One order may take this long (`contract/config.md` §6).
 pub(super) const ORDER_TIME: Duration = Duration::from_secs(300);
@@ -172,7 +173,7 @@ struct Bridge(mpsc::Sender<(Request, oneshot::Sender<Answer>)>);
 impl Bridge {
     fn open(client: Client) -> Self {
         let (requests, mut waiting) = mpsc::channel::<(Request, oneshot::Sender<Answer>)>(REQUESTS);
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             while let Some((request, reply)) = waiting.recv().await {
                 // Nobody waits any more if this fails.
                 let _ = reply.send(send(&client, request).await.map_err(other));

@@ -44,7 +44,7 @@ pub(super) fn names(system: Option<&str>, configured: &[String], addresses: &[Ip
     }
     ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into_iter().for_each(&mut add);
     let mut addresses: Vec<&IpAddr> = addresses.iter().filter(|ip| ip.is_ipv4() && !ip.is_loopback()).collect();
-    addresses.sort();
+    addresses.sort_unstable();
     addresses.into_iter().for_each(|address| add(address.to_string()));
     names
 }

@@ -24,6 +24,8 @@ use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
 use crate::base::error::chain;
 use crate::base::https_client::Client;
+use crate::base::task;
+use crate::base::tree;
 
 /// Certificate files are looked at this often.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -105,7 +107,7 @@ impl Handle {
         };
         let begun = owner.begin(&section).await;
         let follower = owner.clone();
-        let task = tokio::task::spawn_local(async move { follower.follow(section, begun).await });
+        let task = task::spawn(async move { follower.follow(section, begun).await });
         owner.task.replace(Some(task));
     }
 
@@ -145,12 +147,11 @@ impl Owner {
                     .map(|(name, loaded)| (name.clone(), loaded.as_ref().and_then(|loaded| loaded.validity)));
                 begun.authority = Some((authority, known.collect()));
                 let now = Now::read().unix();
-                certs.names = stored
+                let valid = stored
                     .into_iter()
                     .filter_map(|(name, loaded)| Some((name, loaded?)))
-                    .filter(|(_, loaded)| loaded.validity.is_some_and(|validity| now < validity.not_after))
-                    .map(|(name, loaded)| (name, loaded.pair))
-                    .collect();
+                    .filter(|(_, loaded)| loaded.validity.is_some_and(|validity| now < validity.not_after));
+                certs.names = tree::map(valid.map(|(name, loaded)| (name, loaded.pair)));
             }
         }
         self.certs.replace(certs);

@@ -237,7 +237,7 @@ struct Local;
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, work: F) {
-        tokio::task::spawn_local(work);
+        rill::base::task::spawn(work);
     }
 }
 
@@ -251,7 +251,7 @@ impl Multiplexed {
         let mut builder = http2::Builder::new(Local);
         tune(&mut builder);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
-        tokio::task::spawn_local(connection);
+        rill::base::task::spawn(connection);
         Self { sender, address }
     }
 

@@ -65,7 +65,7 @@ fn stopping_one_never_delays_another() {
         bench.hears("deaf", "deaf now").await;
         bench.hears("other", "ready").await;
         let ended = Rc::new(RefCell::new(Vec::new()));
-        let slow = tokio::task::spawn_local({
+        let slow = rill::base::task::spawn({
             let (bench, ended) = (bench.clone(), ended.clone());
             async move {
                 bench.command("deaf", Command::Stop).await.expect("it can be stopped");
@@ -197,11 +197,11 @@ fn while_a_commit_waits_reads_and_children_go_on() {
         bench.add(process("a", "exit:1")).await.expect("the definition holds");
         let (release, held) = std::sync::mpsc::channel::<()>();
         let disk = bench.blocking.clone();
-        let disk = tokio::task::spawn_local(async move { disk.run(Lane::Store, move || held.recv()).await });
+        let disk = rill::base::task::spawn(async move { disk.run(Lane::Store, move || held.recv()).await });
         let changes: Vec<_> = (0..5)
             .map(|n| {
                 let bench = bench.clone();
-                tokio::task::spawn_local(async move { bench.add(process(&format!("n{n}"), "stall")).await })
+                rill::base::task::spawn(async move { bench.add(process(&format!("n{n}"), "stall")).await })
             })
             .collect();
         bench.reaches("a", State::Failed).await;
@@ -410,12 +410,12 @@ fn a_probe_collects_lines_and_ends_with_its_caller() {
         assert_eq!(bench.supervisor.probe("say").await.expect("it exists").log, ["hello there"]);
         assert!(matches!(bench.supervisor.probe("nobody").await, Err(Error::UnknownProcess(_))));
         let handle = bench.supervisor.clone();
-        let task = tokio::task::spawn_local(async move { handle.probe("pid").await.map(drop) });
+        let task = rill::base::task::spawn(async move { handle.probe("pid").await.map(drop) });
         let pid = bench.read("pid").await;
         task.abort();
         eventually("the abandoned probe is gone", || !is_alive(&pid)).await;
         let handle = bench.supervisor.clone();
-        let task = tokio::task::spawn_local(async move { handle.probe("pid").await });
+        let task = rill::base::task::spawn(async move { handle.probe("pid").await });
         eventually("it runs again", || fs::read_to_string(bench.path("pid")).is_ok_and(|t| t.lines().count() == 2))
             .await;
         bench.supervisor.shutdown().await;
@@ -441,7 +441,7 @@ fn who_takes_over_the_name_of_a_stopping_process_finds_its_files_gone_and_keeps_
         bench.write("/files-of-the-first");
         let former = bench.view("a").revision;
         let handle = bench.supervisor.clone();
-        let exchange = tokio::task::spawn_local(async move {
+        let exchange = rill::base::task::spawn(async move {
             let changes = vec![Change::Delete { id: "a".to_owned() }, Change::Add(purging("a", "stall"))];
             handle.apply(changes).await.map(drop)
         });

@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::base::blocking::Blocking;
 use crate::base::https_client::Times;
+use crate::base::task;
 
 use super::*;
 
@@ -71,7 +72,7 @@ async fn tenant(answer: String) -> (u16, JoinHandle<String>) {
         .expect("a certificate and its key");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
-    let served = tokio::task::spawn_local(async move {
+    let served = task::spawn(async move {
         let (stream, _) = listener.accept().await.expect("a client");
         let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return String::new() };
         let mut request = Vec::new();

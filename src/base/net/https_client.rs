@@ -27,6 +27,7 @@ pub use super::body_client::Download;
 use super::body_client::{Pulse, Upload};
 use super::pool_client::{Line, Pool, REST_TIME};
 use crate::base::blocking::{Blocking, Lane};
+use crate::base::task;
 
 /// One address of several may take this long to answer.
 pub const ADDRESS_TIME: Duration = Duration::from_secs(5);
@@ -223,7 +224,7 @@ impl Inner {
     fn use_now(self: Rc<Self>) {
         self.used.set(Instant::now());
         if !self.is_swept.replace(true) {
-            tokio::task::spawn_local(sweep(Rc::downgrade(&self)));
+            task::spawn(sweep(Rc::downgrade(&self)));
         }
     }
 
@@ -293,7 +294,7 @@ where
 {
     let mut http = hyper::client::conn::http1::Builder::new();
     let (sender, connection) = http.max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await.map_err(Error::Http)?;
-    let task = tokio::task::spawn_local(async move {
+    let task = task::spawn(async move {
         // Its error reaches the request as well.
         let _ = connection.await;
     });

@@ -5,7 +5,7 @@
 //! ended, not when its caller stops waiting: a name that nobody waits for any more must not take the store's thread.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
@@ -14,6 +14,7 @@ pub const THREADS: usize = 4;
 /// Stack of a blocking thread.
 pub const THREAD_STACK: usize = 256 * 1024;
 const GENERAL_THREADS: usize = 2;
+const ALONE: &str = "nobody panics while the value is put down";
 
 /// Which threads may do the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +63,21 @@ impl Blocking {
     /// The work finishes even when the caller stops waiting.
     pub async fn run<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce() -> T + Send + 'static) -> T {
         let permit = self.lane(lane).clone().acquire_owned().await.expect("the lanes are never closed");
-        let work = move || {
+        let result = Arc::new(Mutex::new(None));
+        let place = result.clone();
+        // Boxed: else the runtime's code for a task is there once for every caller.
+        let work: Box<dyn FnOnce() + Send> = Box::new(move || {
             let _permit = permit;
-            work()
-        };
+            let value = work();
+            *place.lock().expect(ALONE) = Some(value);
+        });
         #[expect(clippy::disallowed_methods, reason = "the one place that bounds the blocking threads")]
-        let result = tokio::task::spawn_blocking(work).await;
-        match result {
-            Ok(value) => value,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        let ended = tokio::task::spawn_blocking(work).await;
+        if let Err(error) = ended {
+            std::panic::resume_unwind(error.into_panic());
         }
+        let value = result.lock().expect(ALONE).take();
+        value.expect("work that has ended without a panic left its value")
     }
 }
 

@@ -288,11 +288,12 @@ fn split(text: &str, separator: char) -> Vec<String> {
 }
 
 fn routes(text: &str) -> Result<BTreeMap<String, String>, Invalid> {
-    let pair = |word: &str| match word.split_once(':') {
-        Some((from, to)) => Ok((from.to_owned(), to.to_owned())),
-        None => Err(Invalid::Pair(word.to_owned())),
-    };
-    text.split_whitespace().map(pair).collect()
+    let mut routes = BTreeMap::new();
+    for word in text.split_whitespace() {
+        let (from, to) = word.split_once(':').ok_or_else(|| Invalid::Pair(word.to_owned()))?;
+        routes.insert(from.to_owned(), to.to_owned());
+    }
+    Ok(routes)
 }
 
 /// The bare address of an RFC 5322 mailbox.

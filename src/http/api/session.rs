@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::base::tree;
 use crate::http::json::dec3;
 use crate::http::{Answer, Context, Request, response};
 use crate::session::{self, Collector, Counts, Stats};
@@ -82,7 +83,7 @@ pub(crate) async fn active(ctx: &Context, req: Request) -> Answer {
     let now = Instant::now();
     let list = |collector: Collector| collector.list(now).into_iter().map(Shown::from).collect::<Vec<_>>();
     let named = names(&req).map(|name| (name, ctx.sessions.named(name).map(list).unwrap_or_default()));
-    response::json(&named.collect::<BTreeMap<_, _>>())
+    response::json(&tree::map(named))
 }
 
 pub(crate) async fn summary(ctx: &Context, req: Request) -> Answer {
@@ -92,7 +93,7 @@ pub(crate) async fn summary(ctx: &Context, req: Request) -> Answer {
         summary: collector.summary().into(),
     };
     let named = names(&req).map(|name| (name, ctx.sessions.named(name).map(both).unwrap_or_default()));
-    response::json(&named.collect::<BTreeMap<_, _>>())
+    response::json(&tree::map(named))
 }
 
 fn names(req: &Request) -> impl Iterator<Item = &str> {
@@ -137,7 +138,7 @@ impl From<session::Summary> for Summary {
             .into_iter()
             .map(|(name, peer)| (name, Peer { total: peer.total.into(), local: traffic(peer.locations) }));
         Self {
-            remote: peers.collect(),
+            remote: tree::map(peers),
             local: traffic(summary.locations),
             reference: traffic(summary.references),
             total: summary.total.into(),
@@ -152,5 +153,5 @@ impl From<Counts> for Traffic {
 }
 
 fn traffic(counts: BTreeMap<Box<str>, Counts>) -> BTreeMap<Box<str>, Traffic> {
-    counts.into_iter().map(|(name, counts)| (name, counts.into())).collect()
+    tree::map(counts.into_iter().map(|(name, counts)| (name, counts.into())))
 }

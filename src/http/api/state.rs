@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use self::parse::State;
 use crate::base::clock::Now;
+use crate::base::task;
 use crate::config::{self, PutError, Revisions, Staged};
 use crate::http::error::{self, chain};
 use crate::http::request::JSON_BODY;
@@ -94,7 +95,7 @@ pub(crate) async fn put(ctx: &Context, mut req: Request) -> Answer {
         let state = parse::state(body.clone(), |id| ctx.supervisor.definition(id));
         let work = Work { supervisor: ctx.supervisor.clone(), config: ctx.config.clone(), expected, dry_run };
         // Goes on to its end, also when the client does not wait for it.
-        let work = tokio::task::spawn_local(async move { work.put(state).await });
+        let work = task::spawn(async move { work.put(state).await });
         match work.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
             Ok(changes) => return Ok(Tag::of(&text(ctx)?).put_on(response::json(&changes)?)),
             Err(Refusal::Faults(faults)) => return Err(refused(faults)),
@@ -121,7 +122,7 @@ fn text(ctx: &Context) -> Result<Vec<u8>, Error> {
             metadata: process.metadata.as_deref().unwrap_or(&none),
         })
         .collect();
-    processes.sort_by(|a, b| a.config.id().cmp(b.config.id()));
+    processes.sort_unstable_by(|a, b| a.config.id().cmp(b.config.id()));
     let metadata = whole.metadata.as_deref().unwrap_or(&none);
     let config = settings(&ctx.config)?;
     json::to_vec(&Whole { processes, metadata, config }).map_err(|e| Error::internal(&e))

@@ -23,6 +23,7 @@ use super::progress::{Order, Progress};
 use super::secure;
 use super::wire::{Watched, Wire};
 use super::{Entrance, Shared};
+use crate::base::task;
 
 /// Request line and headers above this are answered with 431.
 const HEADERS: usize = 32 * 1024;
@@ -127,7 +128,7 @@ struct Streams;
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        tokio::task::spawn_local(stream);
+        task::spawn(stream);
     }
 }
 

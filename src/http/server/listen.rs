@@ -23,6 +23,7 @@ use crate::base::backoff::Backoff;
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
 use crate::base::error::chain;
+use crate::base::task;
 use crate::config::Address;
 use crate::sys;
 
@@ -229,7 +230,7 @@ impl Listening {
             }
             Some(error) => {
                 self.complain(&error);
-                Some(Task(tokio::task::spawn_local(self.clone().search())))
+                Some(Task(task::spawn(self.clone().search())))
             }
         };
         self.0.state.borrow_mut().search = search;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::document::Output;
 use super::sources::words;
 use super::{Ids, process};
+use crate::base::tree;
 use crate::process::{Io, ProcessConfig};
 use crate::store::Record;
 
@@ -77,7 +78,7 @@ fn hls(output: &Output) -> (Vec<String>, Value) {
     ];
     let mut options = words(&["-codec", "copy", "-f", "hls"]);
     options.extend(pairs.iter().flat_map(|(name, value)| [format!("-{name}"), (*value).to_owned()]));
-    let mut shown: Value = pairs.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-    shown["hls_flags"] = json!(flags);
-    (options, shown)
+    let mut shown = tree::object(pairs.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+    shown.insert("hls_flags".to_owned(), json!(flags));
+    (options, Value::Object(shown))
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::Found;
 use super::json::{Fault, Place};
+use crate::base::tree;
 use crate::process::{Io, Order, ProcessConfig};
 use crate::store::Record;
 use document::V1;
@@ -178,7 +179,7 @@ fn add_outputs(v1: &V1, ids: &Ids<'_>, found: &mut Found) {
 fn add(found: &mut Found, record: Record, ui: Option<Value>) {
     let id = record.config.id.clone();
     if let Some(ui) = ui {
-        found.db.process_metadata.insert(id.clone(), BTreeMap::from([(UI.to_owned(), ui)]));
+        found.db.process_metadata.insert(id.clone(), tree::map([(UI.to_owned(), ui)]));
     }
     found.db.process.insert(id, record);
 }

@@ -17,6 +17,7 @@ use crate::base::alarm::Alarms;
 use crate::base::backoff::Backoff;
 use crate::base::clock::Now;
 use crate::base::error::chain;
+use crate::base::task;
 use crate::config::S3Storage;
 use crate::storage::cache::Cache;
 use crate::storage::cleanup::{Candidate, Rule, Rules, Seen, Target};
@@ -99,7 +100,7 @@ pub(crate) fn mount(sections: &[S3Storage], former: Vec<S3>, shared: &Shared, de
         let known = former.iter().find(|mount| mount.section() == section).cloned();
         known.unwrap_or_else(|| {
             let mount = S3::new(section.clone(), shared);
-            tokio::task::spawn_local(run(Rc::downgrade(&mount.0), deps.clone()));
+            task::spawn(run(Rc::downgrade(&mount.0), deps.clone()));
             mount
         })
     });

@@ -86,7 +86,7 @@ pub(super) fn query(pairs: &[(&str, &str)]) -> String {
     let encode = |text| utf8_percent_encode(text, IN_QUERY).to_string();
     let mut pairs: Vec<String> =
         pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
-    pairs.sort();
+    pairs.sort_unstable();
     pairs.join("&")
 }
 

@@ -15,6 +15,7 @@ use super::ANSWER;
 use super::client::{Ask, Client};
 use crate::base::backoff::Backoff;
 use crate::base::error::chain;
+use crate::base::task;
 
 /// Uploads that are remembered; beyond it the oldest is given up.
 const LEFTOVERS: usize = 64;
@@ -48,7 +49,7 @@ impl Leftovers {
     /// Has them aborted from now on, on the current `LocalSet`.
     pub(super) fn spawn() -> Self {
         let leftovers = Self::default();
-        tokio::task::spawn_local(run(Rc::downgrade(&leftovers.0)));
+        task::spawn(run(Rc::downgrade(&leftovers.0)));
         leftovers
     }
 

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::client::{Ask, Payload};
 use super::memory::Held;
 use super::{ANSWER, Error, S3, sign, xml};
+use crate::base::task;
 
 /// Bytes of one part; an upload holds at most two.
 pub(super) const PART: usize = 8 * 1024 * 1024;
@@ -129,7 +130,7 @@ impl S3Writer {
         let id = self.upload.as_ref().map(|upload| upload.id.clone()).ok_or(Error::Ended)?;
         let (mount, key, number) = (self.mount.clone(), self.key.clone(), self.tags.len() + 1);
         let (body, held) = std::mem::take(&mut self.part).finish();
-        self.sending = Some(Sending(tokio::task::spawn_local(async move {
+        self.sending = Some(Sending(task::spawn(async move {
             let _held = held;
             let number = number.to_string();
             let query = [("partNumber", number.as_str()), ("uploadId", id.as_str())];
@@ -188,7 +189,7 @@ impl Upload {
     async fn begin(mount: &S3, key: &str) -> Result<Self, Error> {
         let (mount, key) = (mount.clone(), key.to_owned());
         let (tx, rx) = oneshot::channel();
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             let ask = Ask::new(Method::POST, &key).query(&[("uploads", "")]);
             let answer = mount.watched(mount.0.client.read(&ask, ANSWER).await);
             let id = answer.and_then(|(_, answer)| Ok(xml::upload_id(&answer)?));

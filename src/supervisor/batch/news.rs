@@ -8,14 +8,15 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::base::tree;
 use crate::events::{Change, Fact, Subject};
 use crate::process::Order;
 use crate::supervisor::table::{Entry, Key, Metadata, Table};
 
 /// The facts in the order that a reader can follow: removed, then by process, then global metadata.
 pub(in crate::supervisor) fn between(before: &Table, after: &Table) -> Vec<Fact> {
-    let old: BTreeMap<Key, &Entry> = before.entries().iter().map(|entry| (entry.key, entry)).collect();
-    let new: BTreeMap<Key, &Entry> = after.entries().iter().map(|entry| (entry.key, entry)).collect();
+    let old: BTreeMap<Key, &Entry> = tree::map(before.entries().iter().map(|entry| (entry.key, entry)));
+    let new: BTreeMap<Key, &Entry> = tree::map(after.entries().iter().map(|entry| (entry.key, entry)));
     let removed = before.entries().iter().filter(|entry| !new.contains_key(&entry.key));
     let mut facts: Vec<Fact> =
         removed.map(|entry| Fact::Process { subject: subject(entry), change: Change::Removed }).collect();

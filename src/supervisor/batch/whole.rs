@@ -10,6 +10,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::{Effect, List};
+use crate::base::tree;
 use crate::process::{Order, ProcessConfig};
 use crate::supervisor::resolve::Invalid;
 use crate::supervisor::table::{Key, Metadata, Table};
@@ -93,7 +94,7 @@ impl List<'_> {
 
     /// Takes out what nobody wants.
     fn remove_others(&mut self, wanted: &[Wanted]) -> Vec<String> {
-        let named: BTreeSet<&str> = wanted.iter().map(|item| item.config.id.as_str()).collect();
+        let named = tree::set(wanted.iter().map(|item| item.config.id.as_str()));
         let ids = self.table.entries().iter().map(|entry| entry.config.id.clone());
         let others: Vec<String> = ids.filter(|id| !named.contains(id.as_str())).collect();
         for id in &others {

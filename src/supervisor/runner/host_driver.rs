@@ -6,6 +6,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::rc::Rc;
 
 use crate::base::blocking::{Blocking, Lane};
+use crate::base::task;
 
 /// Hosts of one run that are looked up; further ones are unknown.
 const HOSTS: usize = 32;
@@ -26,7 +27,7 @@ impl Hosts {
         }
         if known.len() < HOSTS {
             known.insert(host.into(), None);
-            tokio::task::spawn_local(look_up(self.clone(), host.to_owned(), blocking.clone()));
+            task::spawn(look_up(self.clone(), host.to_owned(), blocking.clone()));
         }
         None
     }

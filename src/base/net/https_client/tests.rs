@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::base::task;
 
 const SHORT: Times =
     Times { connect: Duration::from_secs(5), answer: Duration::from_millis(200), idle: Duration::from_millis(200) };
@@ -47,10 +48,10 @@ async fn listener() -> (TcpListener, String) {
 fn answer_all(listener: TcpListener) -> Rc<Cell<usize>> {
     let count: Rc<Cell<usize>> = Rc::default();
     let counted = count.clone();
-    tokio::task::spawn_local(async move {
+    task::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             counted.set(counted.get() + 1);
-            tokio::task::spawn_local(async move {
+            task::spawn(async move {
                 while stream.readable().await.is_ok() && stream.peek(&mut [0]).await.is_ok_and(|n| n > 0) {
                     read_head(&mut stream).await;
                     stream.write_all(OK).await.expect("a client");
@@ -105,7 +106,7 @@ fn one_connection_serves_many_requests_if_asked_to() {
 fn a_resting_connection_that_was_closed_is_replaced() {
     run(async {
         let (listener, address) = listener().await;
-        let server = tokio::task::spawn_local(async move {
+        let server = task::spawn(async move {
             for _ in 0..3 {
                 let (mut stream, _) = listener.accept().await.expect("a client");
                 read_head(&mut stream).await;
@@ -145,7 +146,7 @@ fn the_pool_is_bounded_and_forgets() {
 fn a_body_streams_both_ways() {
     run(async {
         let (listener, address) = listener().await;
-        let server = tokio::task::spawn_local(async move {
+        let server = task::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("a client");
             let head = read_head(&mut stream).await;
             let mut body = Vec::new();
@@ -178,7 +179,7 @@ fn a_body_streams_both_ways() {
 fn a_peer_that_says_nothing_more_is_left() {
     run(async {
         let (listener, address) = listener().await;
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             let mut held = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 if read_head(&mut stream).await.contains("/half") {
@@ -202,7 +203,7 @@ fn broken_answers_are_errors() {
     run(async {
         let ask = async |answer: &'static [u8]| {
             let (listener, address) = listener().await;
-            tokio::task::spawn_local(async move {
+            task::spawn(async move {
                 let (mut stream, _) = listener.accept().await.expect("a client");
                 read_head(&mut stream).await;
                 stream.write_all(answer).await.expect("a client");

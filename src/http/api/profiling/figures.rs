@@ -5,6 +5,7 @@ use std::fmt::{Display, Write as _};
 use std::fs;
 use std::path::Path;
 
+use crate::base::tree;
 use crate::supervisor::ProcessView;
 
 /// Bytes that are read of one file.
@@ -52,7 +53,7 @@ pub(super) fn threads() -> BTreeMap<u32, Thread> {
         let schedule = read(entry.path().join("schedstat"));
         Some((id, Thread::new(&status, &schedule)))
     };
-    entries.filter_map(thread).collect()
+    tree::map(entries.filter_map(thread))
 }
 
 impl Thread {
@@ -77,7 +78,7 @@ pub(super) fn since(now: BTreeMap<u32, Thread>, before: &BTreeMap<u32, Thread>) 
         let taken = thread.taken.saturating_sub(before.taken);
         (id, Thread { cpu, given, taken, ..thread })
     };
-    now.into_iter().map(difference).collect()
+    tree::map(now.into_iter().map(difference))
 }
 
 /// Threads as lines.

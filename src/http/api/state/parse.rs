@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
+use crate::base::tree;
 use crate::http::api::process;
 use crate::process::{Order, ProcessConfig};
 use crate::supervisor::Wanted;
@@ -44,7 +45,7 @@ pub(super) fn state(
                 });
                 state.processes = Some(read.collect());
             }
-            ("metadata", Value::Object(members)) => state.metadata = Some(members.into_iter().collect()),
+            ("metadata", Value::Object(members)) => state.metadata = Some(tree::map(members)),
             ("config", Value::Object(mut members)) => {
                 members.remove(STORED_AT);
                 members.entry("version").or_insert_with(|| crate::config::document::VERSION.into());
@@ -87,7 +88,7 @@ fn item_of(
             ("order", Value::String(word)) if word == Order::Stop.name() => order = Some(Order::Stop),
             ("order", _) => faults.push("order: expect 'start' or 'stop'".to_owned()),
             ("metadata", Value::Null) => metadata = Some(BTreeMap::new()),
-            ("metadata", Value::Object(members)) => metadata = Some(members.into_iter().collect()),
+            ("metadata", Value::Object(members)) => metadata = Some(tree::map(members)),
             ("metadata", _) => faults.push("metadata: expect an object".to_owned()),
             _ => faults.push(format!("{name}: unknown member; known are: config, order, metadata")),
         }

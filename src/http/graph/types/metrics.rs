@@ -6,6 +6,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::base::tree;
 use crate::monitor::{self, Pattern};
 
 /// Bytes of a series without its values, and of a value, roughly.
@@ -90,7 +91,7 @@ impl<'a> From<&'a monitor::Series> for Metric<'a> {
     fn from(series: &'a monitor::Series) -> Self {
         Self {
             name: series.name,
-            labels: series.labels.iter().map(|(name, value)| (*name, value.as_str())).collect(),
+            labels: tree::map(series.labels.iter().map(|(name, value)| (*name, value.as_str()))),
             values: series.values.iter().map(|&(time, value)| Pair(time, value)).collect(),
         }
     }

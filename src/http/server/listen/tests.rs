@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use super::*;
+use crate::base::task;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,7 +30,7 @@ struct Greeter(Rc<RefCell<Vec<tokio::net::TcpStream>>>);
 impl Host for Greeter {
     fn accept_on(&self, socket: Weak<TcpListener>) -> JoinHandle<()> {
         let host = self.clone();
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             while let Some(Ok((stream, peer))) = next(&socket).await {
                 host.take(stream, peer);
             }
@@ -38,7 +39,7 @@ impl Host for Greeter {
 
     fn take(&self, stream: tokio::net::TcpStream, _: SocketAddr) {
         let kept = self.0.clone();
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             stream.writable().await.unwrap();
             stream.try_write(b"x").unwrap();
             kept.borrow_mut().push(stream);
