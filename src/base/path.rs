@@ -33,6 +33,12 @@ fn is_clean(path: &str) -> bool {
     path.len() > 1 && path.starts_with(b"/") && !path.ends_with(b"/") && path.windows(2).all(apart)
 }
 
+/// Whether each `%` is followed by two hexadecimal digits.
+pub fn is_escaped(text: &str) -> bool {
+    let is_hex = |rest: &str| rest.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    !text.contains('%') || text.split('%').skip(1).all(is_hex)
+}
+
 /// What follows the last dot of the last segment, with the dot; empty if there is none.
 pub fn extension(path: &str) -> &str {
     match path.bytes().rposition(|byte| matches!(byte, b'.' | b'/')) {

@@ -6,7 +6,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use super::viewer::Kind;
-use crate::base::path;
+use crate::base::path::{self, is_escaped};
 
 /// What a form-encoded query holds as it is, besides the blank.
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
@@ -94,12 +94,6 @@ fn path_of(base: &str) -> Option<&str> {
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-}
-
-/// Whether each `%` is followed by two hexadecimal digits.
-pub(super) fn is_escaped(text: &str) -> bool {
-    let escapes = text.split('%').skip(1);
-    escapes.into_iter().all(|rest| rest.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)))
 }
 
 /// A pair of a query, decoded; `None` for what is empty or malformed.

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::uri::is_escaped;
 use crate::base::id::{SHORT_ALPHABET, SHORT_LEN};
+use crate::base::path::is_escaped;
 
 /// What a file is for viewers, by its name (case sensitive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

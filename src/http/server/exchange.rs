@@ -23,13 +23,14 @@ use hyper::body::Incoming;
 use super::progress::Progress;
 use super::tally::Tally;
 use super::{Shared, dispatch};
+use crate::base::path;
 use crate::http::Context;
 use crate::http::body::{Body, Received};
 use crate::http::layer::access_log::Entry;
 use crate::http::layer::{self, Asked};
 use crate::http::request::{Query, Request};
 use crate::http::response::{self, Answer, Response};
-use crate::http::route::{Gzip, well_escaped};
+use crate::http::route::Gzip;
 
 /// What the requests of one connection share.
 pub(super) struct Connection {
@@ -241,7 +242,7 @@ fn as_origin_form(parts: &mut Parts) {
 }
 
 fn is_malformed(parts: &Parts, known: &Known) -> bool {
-    !well_escaped(parts.uri.path()) || parts.version == Version::HTTP_11 && !known.has_host
+    !path::is_escaped(parts.uri.path()) || parts.version == Version::HTTP_11 && !known.has_host
 }
 
 /// What the parser would say.
