@@ -386,7 +386,7 @@ fn every_source_file_says_what_it_is() {
     let sources = sources();
     // Tables, styles and scripts have comments of their own; a page has its title.
     let opening = |name: &str| match name.rsplit_once('.') {
-        Some((_, "txt")) => "# ",
+        Some((_, "graphql" | "txt")) => "# ",
         Some((_, "css")) => "/* ",
         Some((_, "js")) => "// ",
         Some((_, "html")) => "<!DOCTYPE html>",
