@@ -32,12 +32,19 @@ const DATA: HeaderValue = HeaderValue::from_static("application/data");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
 /// As `serve` for what waits for nothing: reading from memory.
-pub(crate) fn at_once(ctx: &Context, entry: &Entry, headers: &HeaderMap, mount: &str, path: &str) -> Option<Answer> {
+pub(crate) fn at_once(
+    ctx: &Context,
+    entry: &Entry,
+    headers: &HeaderMap,
+    is_conditional: bool,
+    mount: &str,
+    path: &str,
+) -> Option<Answer> {
     let Mount::Mem(mem) = ctx.storage.mount(mount)? else { return None };
     if !reads(&entry.method) {
         return None;
     }
-    let asked = Asked { now: entry.started, method: &entry.method, headers, path };
+    let asked = Asked { now: entry.started, method: &entry.method, headers, is_conditional, path };
     if let Some(viewing) = Viewing::of(ctx, entry.client, &entry.uri, headers, path) {
         return Some(viewed::from_memory(ctx, mem, &asked, entry.client, &viewing));
     }
@@ -168,9 +175,10 @@ impl Shown {
     fn new(meta: &Meta, content_type: &HeaderValue) -> Self {
         let last_modified = range::last_modified(meta.modified);
         let mut headers = HeaderMap::with_capacity(3);
+        // In the order in which the layers look for them.
         headers.insert(header::CONTENT_TYPE, content_type.clone());
-        headers.extend(last_modified.clone().map(|date| (header::LAST_MODIFIED, date)));
         headers.insert(header::VARY, layer::file_vary(content_type));
+        headers.extend(last_modified.clone().map(|date| (header::LAST_MODIFIED, date)));
         Self { content_type: content_type.clone(), last_modified, headers }
     }
 }

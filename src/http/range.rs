@@ -19,6 +19,11 @@ pub(crate) enum Part {
     Unsatisfiable,
 }
 
+/// Whether a header of that name can make less than the whole file of an answer.
+pub(crate) fn is_condition(name: &HeaderName) -> bool {
+    [&header::RANGE, &header::IF_RANGE, &header::IF_MODIFIED_SINCE].contains(&name)
+}
+
 /// What `Range` asks of a file of `size` bytes last changed at `modified`. Broken and multiple ranges mean the whole.
 pub(crate) fn part(headers: &HeaderMap, size: u64, modified: SystemTime) -> Part {
     let Some(spec) = text(headers, header::RANGE).and_then(|text| text.strip_prefix("bytes=")) else {

@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::StreamBody;
@@ -29,13 +29,16 @@ pub(super) struct Asked<'a> {
     pub(super) now: Instant,
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
+    /// Whether `headers` have what makes less than the whole file of the answer.
+    pub(super) is_conditional: bool,
     /// Decoded, as asked.
     pub(super) path: &'a str,
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn new(req: &'a Request, path: &'a str) -> Self {
-        Self { now: Instant::now(), method: &req.method, headers: &req.headers, path }
+        let is_conditional = req.headers.keys().any(range::is_condition);
+        Self { now: Instant::now(), method: &req.method, headers: &req.headers, is_conditional, path }
     }
 
     pub(super) fn is_head(&self) -> bool {
@@ -44,13 +47,7 @@ impl<'a> Asked<'a> {
 
     /// Whether the whole file is wanted, whatever it is like.
     pub(super) fn is_plain(&self) -> bool {
-        !self.is_head() && !self.is_conditional()
-    }
-
-    /// Whether there are headers that make less than the whole file of the answer. One pass: look-ups cost a hash each.
-    fn is_conditional(&self) -> bool {
-        const CONDITIONS: [HeaderName; 3] = [header::RANGE, header::IF_RANGE, header::IF_MODIFIED_SINCE];
-        self.headers.keys().any(|name| CONDITIONS.contains(name))
+        !self.is_head() && !self.is_conditional
     }
 }
 

@@ -16,13 +16,20 @@ use crate::http::route::{Found, Guard, Route};
 use crate::http::{Context, Error, Request, api, files, graph, response};
 
 /// Answers what waits for nothing; `None`: `answer` has to do it.
-pub(super) fn at_once(ctx: &Context, found: &Found, entry: &Entry, headers: &HeaderMap) -> Option<Answer> {
+/// `is_conditional`: whether a header of `range::is_condition` is there.
+pub(super) fn at_once(
+    ctx: &Context,
+    found: &Found,
+    entry: &Entry,
+    headers: &HeaderMap,
+    is_conditional: bool,
+) -> Option<Answer> {
     if let Some(text) = ctx.tls.challenge(entry.uri.path()) {
         return Some(challenge(text));
     }
     // What is open to everyone and only read needs no further look at who asks.
     let (Route::Files { mount, path }, Guard::Open) = (&found.route, found.guard) else { return None };
-    let read = || files::at_once(ctx, entry, headers, mount, path);
+    let read = || files::at_once(ctx, entry, headers, is_conditional, mount, path);
     panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|cause| Some(Err(failed(&entry.uri, &*cause))))
 }
 

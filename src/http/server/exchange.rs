@@ -28,6 +28,7 @@ use crate::http::Context;
 use crate::http::body::{Body, Received};
 use crate::http::layer::access_log::Entry;
 use crate::http::layer::{self, Asked};
+use crate::http::range::is_condition;
 use crate::http::request::{Query, Request};
 use crate::http::response::{self, Answer, Response};
 use crate::http::route::Gzip;
@@ -72,7 +73,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             as_origin_form(&mut parts);
         }
         let known = Known::of(&parts.headers);
-        let malformed = is_malformed(&parts, &known);
+        let (malformed, conditional) = (is_malformed(&parts, &known), known.is_conditional);
         let ctx = connection.shared.context();
         let (mut exchange, headers) = Exchange::new(connection, &ctx, received, parts, known);
         if malformed {
@@ -81,7 +82,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         let Entry { method, uri, client, .. } = &exchange.entry;
         let found = ctx.routes.find(method, uri.path(), uri.query());
         exchange.gzip = found.gzip;
-        if let Some(answer) = dispatch::at_once(&ctx, &found, &exchange.entry, &headers) {
+        if let Some(answer) = dispatch::at_once(&ctx, &found, &exchange.entry, &headers, conditional) {
             return Either::Left(ready(Ok(exchange.finish(connection, &ctx, answer))));
         }
         let query = Query::parse(uri.query().unwrap_or(""));
@@ -106,6 +107,8 @@ struct Known {
     origin: Option<HeaderValue>,
     /// Headers that a preflight asks for.
     requested: Option<HeaderValue>,
+    /// Less than a whole file may be asked for.
+    is_conditional: bool,
 }
 
 impl Known {
@@ -124,6 +127,7 @@ impl Known {
             } else if *name == header::ACCESS_CONTROL_REQUEST_HEADERS {
                 &mut known.requested
             } else {
+                known.is_conditional |= is_condition(name);
                 continue;
             };
             place.get_or_insert_with(|| value.clone());
