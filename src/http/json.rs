@@ -194,6 +194,11 @@ pub(crate) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok,
     serializer.serialize_f64(*value)
 }
 
+/// With three decimals, for documents that are not written by `to_vec`. What is no number is 0.
+pub(crate) fn rounded(value: f64) -> f64 {
+    if value.is_finite() { (value * 1000.0).round() / 1000.0 } else { 0.0 }
+}
+
 fn thousandths(value: f64) -> i64 {
     if !value.is_finite() {
         return 0;

@@ -35,9 +35,9 @@ impl Redactor {
         Self {
             secrets,
             pairs: regex(
-                r#"(?i)((?:\b|%2c|%26|%3f)(?:(?:access_|refresh_)?token|passphrase|password|passwd|secret|jwt))(=|:|%3d|%3a)((?:[^& \t\r\n"',;#%])+)"#,
+                r#"(?i)((?:\b|%2c|%26|%3f)(?:(?:access_|refresh_)?token|passphrase|password|passwd|secret|jwt))(=|:|%3d|%3a)([^& \t\r\n"',;#%]+)"#,
             ),
-            userinfo: regex(r"(?i)\b([a-z][a-z0-9+.-]*://(?:[^/ \t\r\n:@?#])*):((?:[^/ \t\r\n@])+)@"),
+            userinfo: regex(r"(?i)\b([a-z][a-z0-9+.-]*://[^/ \t\r\n:@?#]*):([^/ \t\r\n@]+)@"),
             bearer: regex(r"(?i)\bbearer\s+[a-z0-9._~+/=-]{8,}|\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]+\.[a-z0-9_-]*"),
         }
     }

@@ -30,6 +30,14 @@ pub struct ReportView {
     pub rendered: OnceCell<Box<[u8]>>,
 }
 
+impl ReportView {
+    /// All lines, those of finished runs included.
+    pub fn lines(&self) -> impl Iterator<Item = &String> {
+        let runs = std::iter::once(self).chain(self.history.iter().map(|run| &**run));
+        runs.flat_map(|run| run.prelude.iter().chain(run.log.iter().map(|(_, line)| line)))
+    }
+}
+
 /// Collects the lines of one process.
 #[derive(Clone, Debug)]
 pub struct Report {

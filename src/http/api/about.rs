@@ -13,10 +13,10 @@ use crate::http::{Answer, Context, Request, Response, response};
 
 /// What stock clients check.
 pub(crate) const APP: &str = "datarhei-core";
-pub(crate) const VERSION: &str = "16.16.0";
+const VERSION: &str = "16.16.0";
 const VERSION_MINIMAL: &str = "16.0.0";
 /// What has built this.
-pub(crate) const COMPILER: &str = "rustc";
+const COMPILER: &str = "rustc";
 
 #[derive(Serialize)]
 struct About<'a> {
@@ -30,14 +30,28 @@ struct About<'a> {
     rill: Rill,
 }
 
+/// As Core says it.
 #[derive(Serialize)]
-struct Version {
+pub(crate) struct Version {
     number: &'static str,
     repository_commit: &'static str,
     repository_branch: &'static str,
     build_date: &'static str,
     arch: String,
     compiler: &'static str,
+}
+
+impl Version {
+    pub(crate) fn current() -> Self {
+        Self {
+            number: VERSION,
+            repository_commit: COMMIT,
+            repository_branch: "",
+            build_date: "",
+            arch: architecture(),
+            compiler: COMPILER,
+        }
+    }
 }
 
 /// What this daemon is behind Core's face.
@@ -91,14 +105,7 @@ pub(crate) async fn about(ctx: &Context, _: Request, principal: &Principal) -> A
         id: &ctx.instance.id,
         created_at: whole_seconds(ctx.instance.loaded),
         uptime_seconds: Now::read().mono.saturating_duration_since(ctx.instance.loaded.mono).as_secs(),
-        version: Version {
-            number: VERSION,
-            repository_commit: COMMIT,
-            repository_branch: "",
-            build_date: "",
-            arch: architecture(),
-            compiler: COMPILER,
-        },
+        version: Version::current(),
         rill: Rill {
             version: env!("CARGO_PKG_VERSION"),
             commit: COMMIT,

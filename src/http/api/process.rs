@@ -4,9 +4,9 @@
 //! it is durable. Wire types stand in the files below; nothing here knows how a process runs.
 
 mod config;
-mod probe;
+pub(crate) mod probe;
 mod report;
-mod state;
+pub(crate) mod state;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -70,7 +70,7 @@ impl Facts {
 
     /// What part of the file `asked` wants; `None` means 304.
     pub(super) fn part(&self, asked: &Asked<'_>) -> Option<Part> {
-        if asked.is_plain() || asked.is_head() {
+        if asked.is_head() || !asked.is_conditional {
             return Some(Part::Whole);
         }
         if self.is_dated && !is_playlist(asked.path) && is_same_date(asked.headers, self.modified) {

@@ -16,9 +16,10 @@ use super::types::probe::Probe;
 use super::types::process::{self, Parts, Process};
 use crate::http::Context;
 use crate::http::api::playout;
+use crate::http::api::process::probe;
 use crate::http::error::chain;
 use crate::monitor::{self, PATTERNS};
-use crate::supervisor::{self, ProbeView, ProcessView};
+use crate::supervisor::ProcessView;
 
 /// Questions of one request that are answered at a time; the others wait.
 pub(super) const ASKS: usize = 8;
@@ -178,12 +179,7 @@ impl<'a> Source<'a> {
 
     /// An unknown process is a line of the log, as with `GET …/probe`.
     async fn probe(&self, id: &str) -> Result<Value, Refused> {
-        let view = match self.ctx.supervisor.probe(id).await {
-            Ok(view) => view,
-            Err(supervisor::Error::UnknownProcess(id)) => failed(format!("Unknown process ID ({id})")),
-            Err(supervisor::Error::Stopped) => return Err(Refused::Stopped),
-            Err(error) => failed(error.to_string()),
-        };
+        let view = probe::look(self.ctx, id).await.ok_or(Refused::Stopped)?;
         whole(&Probe::from(&view))
     }
 
@@ -194,11 +190,6 @@ impl<'a> Source<'a> {
             Err(playout::Refused::Upstream(error)) => Err(Refused::Upstream(chain(&error))),
         }
     }
-}
-
-/// No streams; `why` is the log.
-fn failed(why: String) -> ProbeView {
-    ProbeView { streams: Vec::new(), log: vec![why] }
 }
 
 fn whole(value: &impl Serialize) -> Result<Value, Refused> {

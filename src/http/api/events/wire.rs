@@ -199,19 +199,18 @@ impl From<Exit> for Ended {
 
 /// With the names and units of `GET /api/v3/process/{id}/state`.
 fn totals(progress: &Totals) -> Value {
-    let three = |value: f64| if value.is_finite() { (value * 1000.0).round() / 1000.0 } else { 0.0 };
     json!({
         "frame": progress.frame,
         "packet": progress.packet,
-        "fps": three(progress.fps),
-        "q": three(progress.q),
+        "fps": json::rounded(progress.fps),
+        "q": json::rounded(progress.q),
         "size_kb": progress.size_bytes / KILO,
-        "time": three(progress.time),
-        "bitrate_kbit": three(progress.bitrate / 1024.0),
-        "speed": three(progress.speed),
+        "time": json::rounded(progress.time),
+        "bitrate_kbit": json::rounded(progress.bitrate / 1024.0),
+        "speed": json::rounded(progress.speed),
         "drop": progress.drop,
         "dup": progress.dup,
-        "cpu_usage": three(progress.cpu_percent),
+        "cpu_usage": json::rounded(progress.cpu_percent),
         "memory_bytes": progress.memory_bytes,
     })
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::ffmpeg::Stream;
 use crate::http::json;
 use crate::http::{Answer, Context, Error, response};
-use crate::supervisor;
+use crate::supervisor::{self, ProbeView};
 
 #[derive(Serialize)]
 struct Probe<'a> {
@@ -39,13 +39,19 @@ struct StreamOut<'a> {
 }
 
 pub(super) async fn answer(ctx: &Context, id: &str) -> Answer {
-    let (streams, log) = match ctx.supervisor.probe(id).await {
-        Ok(probe) => (probe.streams, probe.log),
-        Err(supervisor::Error::UnknownProcess(id)) => (Vec::new(), vec![format!("Unknown process ID ({id})")]),
-        Err(supervisor::Error::Stopped) => return Err(Error::status(http::StatusCode::SERVICE_UNAVAILABLE)),
-        Err(error) => (Vec::new(), vec![error.to_string()]),
+    let view = look(ctx, id).await.ok_or_else(|| Error::status(http::StatusCode::SERVICE_UNAVAILABLE))?;
+    response::json(&Probe { streams: view.streams.iter().map(StreamOut::from).collect(), log: &view.log })
+}
+
+/// What a probe finds; why there is none is its log. `None`: the daemon is shutting down.
+pub(crate) async fn look(ctx: &Context, id: &str) -> Option<ProbeView> {
+    let why = match ctx.supervisor.probe(id).await {
+        Ok(view) => return Some(view),
+        Err(supervisor::Error::Stopped) => return None,
+        Err(supervisor::Error::UnknownProcess(id)) => format!("Unknown process ID ({id})"),
+        Err(error) => error.to_string(),
     };
-    response::json(&Probe { streams: streams.iter().map(StreamOut::from).collect(), log: &log })
+    Some(ProbeView { streams: Vec::new(), log: vec![why] })
 }
 
 impl<'a> From<&'a Stream> for StreamOut<'a> {

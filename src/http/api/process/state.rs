@@ -182,7 +182,7 @@ struct Rate {
 }
 
 #[derive(Serialize)]
-struct AvStreamOut<'a> {
+pub(crate) struct AvStreamOut<'a> {
     input: AvStreamIoOut<'a>,
     output: AvStreamIoOut<'a>,
     aqueue: u64,
@@ -270,7 +270,7 @@ impl<'a> From<&'a AvStream> for AvStreamOut<'a> {
     }
 }
 
-fn kbit(bits: f64) -> f64 {
+pub(crate) fn kbit(bits: f64) -> f64 {
     bits / 1024.0
 }
 

@@ -25,11 +25,9 @@ pub(super) fn read(path: impl AsRef<Path>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The text of a process's current report.
+/// The text of a process's report.
 pub(super) fn report_bytes(view: &ProcessView) -> usize {
-    let Some(report) = &view.report else { return 0 };
-    let runs = std::iter::once(report).chain(&report.history);
-    runs.flat_map(|run| run.prelude.iter().chain(run.log.iter().map(|(_, line)| line))).map(String::len).sum()
+    view.report.as_ref().map_or(0, |report| report.lines().map(String::len).sum())
 }
 
 /// A thread by `/proc/self/task`.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::base::clock::Now;
 use crate::base::stamp::Stamp;
 use crate::http::Instance;
-use crate::http::api::about::{APP, COMMIT, COMPILER, VERSION, architecture};
+use crate::http::api::about::{APP, Version};
 
 #[derive(Serialize)]
 pub(in crate::http::graph) struct About<'a> {
@@ -14,17 +14,7 @@ pub(in crate::http::graph) struct About<'a> {
     name: &'a str,
     created_at: Stamp,
     uptime_seconds: u64,
-    version: AboutVersion,
-}
-
-#[derive(Serialize)]
-struct AboutVersion {
-    number: &'static str,
-    repository_commit: &'static str,
-    repository_branch: &'static str,
-    build_date: &'static str,
-    arch: String,
-    compiler: &'static str,
+    version: Version,
 }
 
 impl<'a> About<'a> {
@@ -36,14 +26,7 @@ impl<'a> About<'a> {
             name: &instance.name,
             created_at: Stamp::at(instance.loaded.wall),
             uptime_seconds: Now::read().mono.saturating_duration_since(instance.loaded.mono).as_secs(),
-            version: AboutVersion {
-                number: VERSION,
-                repository_commit: COMMIT,
-                repository_branch: "",
-                build_date: "",
-                arch: architecture(),
-                compiler: COMPILER,
-            },
+            version: Version::current(),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::tree;
+use crate::http::json;
 use crate::monitor::{self, Pattern};
 
 /// Bytes of a series without its values, and of a value, roughly.
@@ -51,7 +52,7 @@ struct Pair(i64, #[serde(serialize_with = "thousandths")] f64);
 /// As all numbers of the metrics: three decimals.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature of serialize_with")]
 fn thousandths<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(if value.is_finite() { (value * 1000.0).round() / 1000.0 } else { 0.0 })
+    serializer.serialize_f64(json::rounded(*value))
 }
 
 impl From<MetricsInput> for monitor::Query {

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::report::ProcessReport;
 use super::time;
 use crate::base::stamp::Stamp;
-use crate::process::{self, Io, Order};
+use crate::process::{self, Io};
 use crate::supervisor::{ProcessView, StateView};
 
 /// Bytes of a process without its report, of a line or a value beside its text, and of a stream, roughly.
@@ -116,13 +116,7 @@ pub(in crate::http::graph) fn bytes(view: &ProcessView, parts: Parts) -> usize {
     let streams = view.state.as_ref().filter(|_| parts.state);
     let streams = streams.map_or(0, |state| state.progress.inputs.len() + state.progress.outputs.len());
     let report = view.report.as_deref().filter(|_| parts.report);
-    let lines = report.map_or(0, |report| {
-        std::iter::once(report)
-            .chain(report.history.iter().map(|run| &**run))
-            .flat_map(|run| run.prelude.iter().chain(run.log.iter().map(|(_, line)| line)))
-            .map(|line| line_bytes(line))
-            .sum()
-    });
+    let lines = report.map_or(0, |report| report.lines().map(|line| line_bytes(line)).sum());
     let metadata = view.metadata.as_deref().filter(|_| parts.metadata);
     let metadata = metadata.map_or(0, |values| values.values().map(value_bytes).sum());
     PROCESS + streams * STREAM + lines + metadata
@@ -173,10 +167,7 @@ impl<'a> From<&'a Io> for ProcessConfigIO<'a> {
 impl<'a> From<&'a StateView> for ProcessState<'a> {
     fn from(state: &'a StateView) -> Self {
         Self {
-            order: match state.order {
-                Order::Start => "start",
-                Order::Stop => "stop",
-            },
+            order: state.order.name(),
             state: state.state.name(),
             runtime_seconds: state.runtime_seconds,
             reconnect_seconds: state.reconnect_seconds,

@@ -3,9 +3,7 @@
 use serde::Serialize;
 
 use crate::ffmpeg;
-
-/// Bits of a `bitrate_kbit`.
-const KILO: f64 = 1024.0;
+use crate::http::api::process::state::{AvStreamOut, kbit};
 
 /// All zero for an invalid process.
 #[derive(Default, Serialize)]
@@ -48,30 +46,8 @@ struct ProgressIO<'a> {
     sampling: u64,
     layout: &'a str,
     channels: u64,
-    /// Null but for playout inputs (H36).
-    avstream: Option<AVStream<'a>>,
-}
-
-#[derive(Serialize)]
-struct AVStream<'a> {
-    input: AVStreamIO<'a>,
-    output: AVStreamIO<'a>,
-    aqueue: u64,
-    queue: u64,
-    dup: u64,
-    drop: u64,
-    enc: u64,
-    looping: bool,
-    duplicating: bool,
-    gop: &'a str,
-}
-
-#[derive(Serialize)]
-struct AVStreamIO<'a> {
-    state: &'a str,
-    packet: u64,
-    time: u64,
-    size_kb: u64,
+    /// Null but for playout inputs (H36). What it has beyond the schema nobody can select.
+    avstream: Option<AvStreamOut<'a>>,
 }
 
 impl<'a> From<&'a ffmpeg::Progress> for Progress<'a> {
@@ -85,7 +61,7 @@ impl<'a> From<&'a ffmpeg::Progress> for Progress<'a> {
             q: progress.q,
             size_kb: progress.size_bytes,
             time: progress.time,
-            bitrate_kbit: progress.bitrate / KILO,
+            bitrate_kbit: kbit(progress.bitrate),
             speed: progress.speed,
             drop: progress.drop,
             dup: progress.dup,
@@ -109,7 +85,7 @@ impl<'a> From<&'a ffmpeg::IoProgress> for ProgressIO<'a> {
             packet: io.packet,
             pps: io.pps,
             size_kb: io.size_bytes,
-            bitrate_kbit: io.bitrate / KILO,
+            bitrate_kbit: kbit(io.bitrate),
             pixfmt: &io.pix_fmt,
             q: io.q,
             width: io.width,
@@ -117,30 +93,7 @@ impl<'a> From<&'a ffmpeg::IoProgress> for ProgressIO<'a> {
             sampling: io.sampling_hz,
             layout: &io.layout,
             channels: io.channels,
-            avstream: io.avstream.as_ref().map(AVStream::from),
-        }
-    }
-}
-
-impl<'a> From<&'a ffmpeg::AvStream> for AVStream<'a> {
-    fn from(state: &'a ffmpeg::AvStream) -> Self {
-        let side = |io: &'a ffmpeg::AvStreamIo| AVStreamIO {
-            state: &io.state,
-            packet: io.packet,
-            time: io.time,
-            size_kb: io.size_bytes,
-        };
-        Self {
-            input: side(&state.input),
-            output: side(&state.output),
-            aqueue: state.aqueue,
-            queue: state.queue,
-            dup: state.dup,
-            drop: state.drop,
-            enc: state.enc,
-            looping: state.looping,
-            duplicating: state.duplicating,
-            gop: &state.gop,
+            avstream: io.avstream.as_ref().map(AvStreamOut::from),
         }
     }
 }
