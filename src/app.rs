@@ -38,6 +38,7 @@ use crate::log;
 use crate::metrics::Requests;
 use crate::monitor;
 use crate::outside;
+use crate::relay::Relay;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -112,6 +113,7 @@ struct Owners {
     log: log::Handle,
     monitor: monitor::Handle,
     outside: outside::Handle,
+    relay: Relay,
     requests: Requests,
     sessions: session::Registry,
     storage: storage::Handle,
@@ -187,6 +189,7 @@ impl App {
             log,
             monitor,
             outside,
+            relay: Relay::new(sys::memory::available()),
             requests: counters,
             sessions,
             storage,
@@ -326,6 +329,7 @@ impl Owners {
             log: self.log.clone(),
             monitor: self.monitor.clone(),
             outside: self.outside.clone(),
+            relay: self.relay.clone(),
             requests: self.requests.clone(),
             sessions: self.sessions.clone(),
             storage: self.storage.clone(),

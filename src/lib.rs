@@ -22,6 +22,7 @@ pub mod hls;
 pub mod memfs;
 pub mod metrics;
 pub mod process;
+pub mod relay;
 pub mod session;
 // base
 pub mod base;

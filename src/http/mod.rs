@@ -35,6 +35,7 @@ use crate::log;
 use crate::metrics::Requests;
 use crate::monitor;
 use crate::outside;
+use crate::relay::Relay;
 use crate::session;
 use crate::skills;
 use crate::storage;
@@ -54,6 +55,7 @@ pub struct Context {
     pub outside: outside::Handle,
     pub mime: files::mime::Table,
     pub monitor: monitor::Handle,
+    pub relay: Relay,
     /// What the server counts for the monitor.
     pub requests: Requests,
     pub sessions: session::Registry,
