@@ -11,6 +11,7 @@ pub mod monitor;
 pub mod supervisor;
 // resources
 pub mod events;
+pub mod listen;
 pub mod skills;
 pub mod storage;
 pub mod store;

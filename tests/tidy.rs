@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "http",
         &[
             "events",
+            "listen",
             "monitor",
             "import",
             "outside",
@@ -56,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("events", &["skills", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("import", &["store", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
+    ("listen", &[BASE, CONFIG, LOG, SYS]),
     ("outside", &[BASE, CONFIG, LOG, SYS]),
     (
         "supervisor",

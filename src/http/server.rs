@@ -7,7 +7,6 @@
 mod connection;
 mod dispatch;
 mod exchange;
-mod listen;
 mod pace;
 mod progress;
 mod secure;
@@ -30,14 +29,13 @@ use super::body::LARGE_BODIES;
 use super::layer::gzip::Compressions;
 use crate::base::task;
 use crate::config::Address;
+use crate::listen::{self, Host, Listening};
 use crate::metrics::Requests;
-use crate::tls;
+use crate::tls::{self, Gate};
 
-pub use listen::{Error, Prepared, bind};
+pub use crate::listen::{Error, Prepared, bind};
 
-use listen::{Host, Listening};
 use progress::Progress;
-use secure::Gate;
 
 /// Connections at once, if the limit of open files allows that many.
 pub const CONNECTIONS: usize = 4096;

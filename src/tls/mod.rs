@@ -10,6 +10,7 @@ mod acme_driver;
 mod certs;
 mod device;
 mod driver;
+mod gate;
 mod pem_driver;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod validity;
 use std::path::PathBuf;
 
 pub use driver::{Deps, Handle, spawn};
+pub(crate) use gate::Gate;
 
 /// ALPN of HTTP/2 (RFC 9113 §3.2).
 pub const HTTP_2: &[u8] = b"h2";

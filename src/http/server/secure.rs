@@ -4,71 +4,26 @@
 //! nothing takes no place; who waits for one is under the time for headers, as on the plain listener. A request in
 //! plain HTTP is told so.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::linger;
 use super::progress::{Order, Progress};
 use super::wire::{Watched, Wire};
-use crate::tls;
+use crate::tls::{self, Gate};
 
-/// Handshakes at once; further peers wait in order.
-const HANDSHAKES: usize = 64;
-/// Handshakes at once with one address; further ones of it wait in order.
-const HANDSHAKES_PER_ADDRESS: usize = 16;
 /// From the place to the end of the handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-/// Addresses without a handshake that are remembered.
-const IDLE_ADDRESSES: usize = 64;
-
 /// The first byte of a TLS record with a handshake message (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 /// Plain HTTP on a TLS port (`contract/http-api.md` §11.3).
 const PLAIN: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
-
-/// The way in through TLS.
-pub(super) struct Gate {
-    tls: tls::Handle,
-    places: Arc<Semaphore>,
-    /// Of the addresses that are in a handshake.
-    addresses: RefCell<BTreeMap<IpAddr, Weak<Semaphore>>>,
-}
-
-impl Gate {
-    pub(super) fn new(tls: tls::Handle) -> Self {
-        Self { tls, places: Arc::new(Semaphore::new(HANDSHAKES)), addresses: RefCell::default() }
-    }
-
-    /// One of the places of `peer`, then one of all.
-    async fn place(&self, peer: IpAddr) -> [OwnedSemaphorePermit; 2] {
-        let own = self.own_places(peer).acquire_owned().await.expect("never closed");
-        let common = self.places.clone().acquire_owned().await.expect("never closed");
-        [own, common]
-    }
-
-    fn own_places(&self, peer: IpAddr) -> Arc<Semaphore> {
-        let mut addresses = self.addresses.borrow_mut();
-        if addresses.len() > IDLE_ADDRESSES + HANDSHAKES {
-            addresses.retain(|_, places| places.strong_count() > 0);
-        }
-        let known = addresses.get(&peer).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| {
-            let places = Arc::new(Semaphore::new(HANDSHAKES_PER_ADDRESS));
-            addresses.insert(peer, Arc::downgrade(&places));
-            places
-        })
-    }
-}
 
 /// The connection under TLS; `None`: it has ended.
 pub(super) async fn handshake(watched: Watched, peer: IpAddr, gate: &Gate, progress: &Progress) -> Option<Wire> {
@@ -88,7 +43,7 @@ async fn attempt(watched: Watched, peer: IpAddr, gate: &Gate, progress: &Progres
         return None;
     }
     let _place = gate.place(peer).await;
-    let accepting = TlsAcceptor::from(gate.tls.server_config()?).accept(watched);
+    let accepting = TlsAcceptor::from(gate.server_config()?).accept(watched);
     match tokio::time::timeout(HANDSHAKE_TIME, accepting).await {
         Ok(Ok(stream)) => {
             let is_multiplexed = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);

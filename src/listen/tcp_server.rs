@@ -1,4 +1,4 @@
-//! Where HTTP listens, also while the configured name is not known.
+//! Where a server listens, also while the configured name is not known.
 //!
 //! address → literal or `Resolver` → `Prepared` sockets → one accept task each. A name that can't be resolved leaves
 //! what is open as it is, at start the loopback addresses, raises an alarm and is looked up again until it is known.
@@ -56,7 +56,7 @@ type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>>>>;
 
 /// Finds the addresses of a host name and port.
 #[derive(Clone)]
-pub(super) struct Resolver(Rc<dyn Fn(String, u16) -> Lookup>);
+pub(crate) struct Resolver(Rc<dyn Fn(String, u16) -> Lookup>);
 
 /// Sockets that listen already, without anyone to answer.
 pub struct Prepared {
@@ -70,7 +70,7 @@ pub struct Prepared {
 }
 
 /// Who answers.
-pub(super) trait Host {
+pub(crate) trait Host {
     /// Starts the task that accepts on a socket until it is gone.
     fn accept_on(&self, socket: Weak<TcpListener>) -> JoinHandle<()>;
 
@@ -80,12 +80,12 @@ pub(super) trait Host {
 
 /// Owner of the listening sockets.
 #[derive(Clone)]
-pub(super) struct Listening(Rc<Inner>);
+pub(crate) struct Listening(Rc<Inner>);
 
 struct Inner {
     resolver: Resolver,
     alarms: Alarms,
-    /// `HTTP` or `HTTPS`.
+    /// Log component.
     component: &'static str,
     host: Box<dyn Host>,
     state: RefCell<State>,
@@ -135,7 +135,7 @@ async fn bind_by(address: &Address, resolver: Resolver) -> Result<Prepared, Erro
 }
 
 /// The next connection; `None` once the socket is closed. Does not keep it open.
-pub(super) async fn next(socket: &Weak<TcpListener>) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+pub(crate) async fn next(socket: &Weak<TcpListener>) -> Option<io::Result<(TcpStream, SocketAddr)>> {
     poll_fn(|cx| match socket.upgrade() {
         Some(socket) => socket.poll_accept(cx).map(Some),
         None => Poll::Ready(None),
@@ -181,7 +181,7 @@ impl Resolver {
 
 impl Listening {
     /// Accepts on what `bind` opened.
-    pub(super) fn new(prepared: Prepared, alarms: Alarms, component: &'static str, host: Box<dyn Host>) -> Self {
+    pub(crate) fn new(prepared: Prepared, alarms: Alarms, component: &'static str, host: Box<dyn Host>) -> Self {
         let state = State { address: prepared.address.clone(), open: Vec::new(), search: None };
         let resolver = prepared.resolver.clone();
         let listening = Self(Rc::new(Inner { resolver, alarms, component, host, state: RefCell::new(state) }));
@@ -190,12 +190,12 @@ impl Listening {
     }
 
     /// As configured.
-    pub(super) fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         self.0.state.borrow().address.clone()
     }
 
     /// Where it listens.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.0.state.borrow().open.iter().filter_map(|open| open.socket.local_addr().ok()).collect()
     }
 
@@ -203,7 +203,7 @@ impl Listening {
     ///
     /// # Errors
     /// As `bind`; all is as before.
-    pub(super) async fn prepare(&self, address: &Address) -> Result<Prepared, Error> {
+    pub(crate) async fn prepare(&self, address: &Address) -> Result<Prepared, Error> {
         let (address, resolver) = (address.clone(), self.0.resolver.clone());
         match resolver.find_soon(&address).await {
             Ok(places) => {
@@ -217,7 +217,7 @@ impl Listening {
     }
 
     /// Listens there and nowhere else. While the name is not known, it is looked up again.
-    pub(super) fn put(&self, prepared: Prepared) {
+    pub(crate) fn put(&self, prepared: Prepared) {
         let Prepared { address, opened, places, unknown, .. } = prepared;
         self.0.state.borrow_mut().address = address;
         if let Some(places) = places {
@@ -237,7 +237,7 @@ impl Listening {
     }
 
     /// Stops listening.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.0.state.borrow_mut();
         state.search = None;
         state.open.clear();

@@ -1,0 +1,10 @@
+//! Listening sockets of the TCP servers: opened, moved and closed without losing who waits in them.
+//!
+//! `bind` → `Prepared` → `Listening`, which accepts for a `Host` until it is closed. Knows no protocol; connections are
+//! none of its business.
+
+mod tcp_server;
+
+pub use tcp_server::{Error, Prepared, bind};
+
+pub(crate) use tcp_server::{Host, Listening, next};
