@@ -20,6 +20,7 @@ pub mod tls;
 pub mod auth;
 pub mod ffmpeg;
 pub mod hls;
+pub mod media;
 pub mod memfs;
 pub mod metrics;
 pub mod process;

@@ -1,0 +1,172 @@
+//! Streams made by the FFmpeg of this machine, cut into pieces of all sizes.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use bytes::Bytes;
+
+use super::super::{Counter, Repair};
+use super::packet::Packet;
+use super::*;
+
+/// Output of a command that gets `input`; it must say nothing.
+fn pipe(input: &[u8], command: &str) -> Vec<u8> {
+    let mut words = command.split_whitespace();
+    let mut child = Command::new(words.next().expect("a program"))
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("FFmpeg is installed");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input));
+        child.wait_with_output().expect("it ends")
+    });
+    assert!(output.stderr.is_empty(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// 75 frames in GOPs of 15, as a byte stream with delimiters and sets before each key frame.
+fn video(encoder: &str) -> Vec<u8> {
+    let format = if encoder.contains("265") { "hevc" } else { "h264" };
+    pipe(&[], &format!("ffmpeg -v error -f lavfi -i testsrc2=size=320x180:rate=15:duration=5 {encoder} -f {format} -"))
+}
+
+const X264: &str = "-c:v libx264 -preset ultrafast -g 15 -x264-params aud=1";
+const X265: &str = "-c:v libx265 -preset ultrafast -g 15 -x265-params bframes=0:aud=1:repeat-headers=1:log-level=none";
+
+/// Removes all parameter sets but the first ones, as if the encoder had given them once.
+fn once(stream: &[u8], is_set: fn(u8) -> bool) -> Vec<u8> {
+    let codes: Vec<usize> = memchr::memmem::find_iter(stream, &[0, 0, 1]).collect();
+    let mut out = Vec::new();
+    let mut pictures = 0;
+    for (index, code) in codes.iter().enumerate() {
+        let unit = &stream[*code..codes.get(index + 1).copied().unwrap_or(stream.len())];
+        pictures += usize::from(!is_set(unit[3]) && index > 0 && is_set(stream[codes[index - 1] + 3]));
+        if !is_set(unit[3]) || pictures == 0 {
+            out.extend_from_slice(unit);
+        }
+    }
+    out
+}
+
+fn is_h264_set(first: u8) -> bool {
+    matches!(first & 0x1f, 7 | 8)
+}
+
+fn is_hevc_set(first: u8) -> bool {
+    matches!(first >> 1 & 0x3f, 32..=34)
+}
+
+fn mux(stream: &[u8], format: &str) -> Vec<u8> {
+    let out = pipe(stream, &format!("ffmpeg -v error -framerate 15 -f {format} -i - -c copy -f mpegts -"));
+    assert!(out.len() > 50 * PACKET && out.len() % PACKET == 0);
+    out
+}
+
+fn run(stream: &[u8], pieces: usize, mut push: Stream) -> Vec<Run> {
+    let mut out = Vec::new();
+    for piece in stream.chunks(pieces) {
+        push.push(Bytes::copy_from_slice(piece), &mut out);
+    }
+    push.finish(&mut out);
+    out
+}
+
+fn join(runs: &[Run]) -> Vec<u8> {
+    runs.iter().flat_map(|run| run.bytes.clone()).collect()
+}
+
+/// Continuity errors of a stream from its first byte on.
+fn gaps(stream: &[u8]) -> usize {
+    let mut last = [None; 0x2000];
+    let packets = stream.chunks_exact(PACKET).map(|packet| Packet::read(packet).expect("in step"));
+    let is_gap = |packet: &Packet<'_>| {
+        let last = &mut last[usize::from(packet.pid())];
+        let has_payload = packet.payload_at() < PACKET;
+        let is_gap = has_payload && last.is_some_and(|last| packet.counter() != (last + 1) & 15);
+        if has_payload {
+            *last = Some(packet.counter());
+        }
+        is_gap
+    };
+    packets.filter(is_gap).count()
+}
+
+/// FFmpeg decodes all of it without a word: this many frames.
+#[track_caller]
+fn decodes(stream: &[u8], frames: usize) {
+    let sums = pipe(stream, "ffmpeg -v error -f mpegts -i - -map 0:v -f framecrc -");
+    let lines = String::from_utf8_lossy(&sums).lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(lines, frames);
+}
+
+/// From each joint on: the stream as a newcomer gets it.
+fn joints(runs: &[Run]) -> Vec<Vec<u8>> {
+    let begins = runs.iter().enumerate().filter_map(|(at, run)| Some((at, run.joint.as_ref()?)));
+    begins.map(|(at, tables)| [&tables[..], &join(&runs[at..])].concat()).collect()
+}
+
+#[test]
+fn what_lacks_nothing_passes_as_it_came() {
+    for (encoder, format) in [(X264, "h264"), (X265, "hevc")] {
+        let stream = mux(&video(encoder), format);
+        for pieces in [1, 100, 188, 1316, 1456, 65536, stream.len()] {
+            for purpose in [Use::File, Use::Channel] {
+                let counter = Counter::default();
+                let runs = run(&stream, pieces, Stream::new(purpose, Some(Repair::new(counter.clone()))));
+                assert!(join(&runs) == stream, "{format} {purpose:?} {pieces}");
+                assert_eq!(counter.count(), 0);
+                let expected = if purpose == Use::File { 0 } else { 5 };
+                assert_eq!(joints(&runs).len(), expected, "{format} {pieces}");
+                assert!(purpose == Use::File || runs.iter().all(|run| run.bytes.len() <= RUN_BYTES));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_of_one_piece_is_not_copied() {
+    let stream = Bytes::from(mux(&video(X264), "h264"));
+    let mut out = Vec::new();
+    Stream::new(Use::File, Some(Repair::default())).push(stream.clone(), &mut out);
+    assert_eq!(out.len(), 1);
+    assert_eq!(out[0].bytes.as_ptr(), stream.as_ptr());
+}
+
+#[test]
+fn newcomers_begin_with_a_key_frame_and_decode_it() {
+    for (encoder, format) in [(X264, "h264"), (X265, "hevc")] {
+        let stream = mux(&video(encoder), format);
+        let runs = run(&stream, 1316, Stream::new(Use::Channel, None));
+        for (index, newcomer) in joints(&runs).iter().enumerate() {
+            assert_eq!(gaps(newcomer), 0);
+            decodes(newcomer, 75 - 15 * index);
+        }
+    }
+}
+
+#[test]
+fn sets_given_once_are_put_before_each_key_frame() {
+    for (encoder, format, is_set) in
+        [(X264, "h264", is_h264_set as fn(u8) -> bool), (X265, "hevc", is_hevc_set as fn(u8) -> bool)]
+    {
+        let stream = mux(&once(&video(encoder), is_set), format);
+        for pieces in [1, 188, 1000, 1316, stream.len()] {
+            let counter = Counter::default();
+            let runs = run(&stream, pieces, Stream::new(Use::Channel, Some(Repair::new(counter.clone()))));
+            let newcomers = joints(&runs);
+            assert_eq!((counter.count(), newcomers.len()), (4, 5), "{format} {pieces}");
+            assert_eq!(join(&runs).len(), stream.len() + 4 * 16 * PACKET);
+            assert!(runs.iter().all(|run| run.bytes.len() <= RUN_BYTES));
+            assert!(newcomers.iter().all(|newcomer| gaps(newcomer) == 0));
+            if pieces == 1316 {
+                for (index, newcomer) in newcomers.iter().enumerate() {
+                    decodes(newcomer, 75 - 15 * index);
+                }
+            }
+        }
+    }
+}
