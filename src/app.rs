@@ -35,6 +35,7 @@ use crate::http::files::mime::Table;
 use crate::http::server::{self, Secure};
 use crate::http::{self, Cors, Instance, graph, route};
 use crate::log;
+use crate::media::Repairs;
 use crate::metrics::Requests;
 use crate::monitor;
 use crate::outside;
@@ -138,7 +139,7 @@ impl App {
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
         let sessions = session::Registry::new(now, &active.sessions);
         let driver = session::spawn(sessions.clone(), &active.db_dir, blocking.clone(), alarms.clone()).await;
-        let storage = storage::spawn(&active.storage, storage_deps(&blocking, &alarms));
+        let storage = storage::spawn(&active.storage, storage_deps(&active, &blocking, &alarms));
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
         let (listeners, secure) = bind(&active, &blocking).await?;
@@ -284,6 +285,7 @@ impl App {
         if next.storage != former.storage {
             self.owners.storage.reconfigure(&next.storage);
         }
+        self.owners.storage.repairs().switch(next.rill.repair_parameter_sets);
         self.owners.monitor.configure(&next.metrics);
         self.owners.outside.configure(outside_section(next));
         if next.sessions != former.sessions {
@@ -385,9 +387,10 @@ impl Signals {
     }
 }
 
-fn storage_deps(blocking: &Blocking, alarms: &Alarms) -> storage::Deps {
+fn storage_deps(config: &Config, blocking: &Blocking, alarms: &Alarms) -> storage::Deps {
     let (blocking, alarms) = (blocking.clone(), alarms.clone());
-    storage::Deps { blocking, alarms, ram: sys::memory::available(), entropy: sys::entropy() }
+    let repairs = Repairs::new(config.rill.repair_parameter_sets);
+    storage::Deps { blocking, alarms, ram: sys::memory::available(), entropy: sys::entropy(), repairs }
 }
 
 /// Asks FFmpeg for its version in the background: the listener is up and nobody waits. The start is over then.

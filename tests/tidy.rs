@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "storage",
             "tls",
             "ffmpeg",
+            "media",
             "memfs",
             "metrics",
             "process",

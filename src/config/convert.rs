@@ -81,6 +81,7 @@ pub(super) fn config(document: &Document, cwd: &Path) -> Result<Config, Invalid>
             acme_directory: d.rill.acme_directory.clone(),
             update_url: d.rill.update_url.clone(),
             address_urls: d.rill.address_urls.clone(),
+            repair_parameter_sets: d.rill.repair_parameter_sets,
         },
     })
 }

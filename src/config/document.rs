@@ -276,6 +276,8 @@ pub struct Rill {
     pub acme_directory: String,
     pub update_url: String,
     pub address_urls: Vec<String>,
+    /// Parameter sets are put before key frames that lack them.
+    pub repair_parameter_sets: bool,
 }
 
 /// What differs from box to box and is made once (`contract/config.md` §4).
@@ -363,6 +365,7 @@ impl Document {
                 acme_directory: DEFAULT_ACME_DIRECTORY.into(),
                 update_url: "https://service.datarhei.com/api/v1/app_version".into(),
                 address_urls: vec!["https://api.ipify.org".into(), "https://api6.ipify.org".into()],
+                repair_parameter_sets: true,
             },
         }
     }

@@ -219,4 +219,5 @@ pub(super) const TABLE: &[Field] = &[
     row!("rill.acme_directory", "RILL_ACME_DIRECTORY", [], Url rill.acme_directory),
     row!("rill.update_url", "RILL_UPDATE_URL", [], Url rill.update_url),
     row!("rill.address_urls", "RILL_ADDRESS_URLS", [], List rill.address_urls),
+    row!("rill.repair_parameter_sets", "RILL_REPAIR_PARAMETER_SETS", [], Bool rill.repair_parameter_sets),
 ];

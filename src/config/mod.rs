@@ -334,4 +334,6 @@ pub struct Rill {
     pub update_url: String,
     /// Whom `host.auto` asks.
     pub address_urls: Vec<String>,
+    /// Parameter sets are put before key frames that lack them.
+    pub repair_parameter_sets: bool,
 }

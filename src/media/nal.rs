@@ -205,7 +205,7 @@ mod tests {
         check(codec, &[0x09, 0xf0], Unit::Delimiter);
         check(codec, &[0x65, 0x88, 0x84], slice(true, true, true, 0));
         check(codec, &[0x41, 0x9a, 0x24], slice(true, false, false, 0));
-        check(codec, &[0x41, 0b0101_1010], slice(false, false, false, 1));
+        check(codec, &[0x41, 0b0101_0100], slice(false, false, false, 1));
         check(codec, &[6, 5, 3, 1, 2, 3, 6, 1, 0xc4, 0x80], Unit::Recovery);
         check(codec, &[6, 5, 3, 1, 2, 3, 0x80], Unit::Other);
         check(codec, &[6, 0xff, 0xff], Unit::Other);

@@ -4,11 +4,11 @@ use super::nal::{Codec, Kind, Name, Slice};
 
 /// Bytes of all sets of one stream with their start codes; the oldest go. Fits into the packets of one repair
 /// (`ts::splice`).
-pub const SETS_BYTES: usize = 2048;
+pub(super) const SETS_BYTES: usize = 2048;
 
 /// Sets, ordered so that none refers to a later one.
 #[derive(Clone, Debug, Default)]
-pub struct Sets {
+pub(super) struct Sets {
     codec: Option<Codec>,
     list: Vec<Set>,
     /// Grows with each set observed.

@@ -25,6 +25,7 @@ pub enum Family {
     Daemon,
     Requests,
     LogEntries,
+    Repairs,
 }
 
 /// One value of each subject of a family.
@@ -112,7 +113,8 @@ impl Family {
             | Self::States
             | Self::Uptime
             | Self::Daemon
-            | Self::LogEntries => &[],
+            | Self::LogEntries
+            | Self::Repairs => &[],
         }
     }
 
@@ -146,6 +148,7 @@ impl Family {
             Self::Daemon => DAEMON,
             Self::Requests => const { &[alone("rill_http_requests_total")] },
             Self::LogEntries => by!("rill_log_entries_total", "level": "error" "warn" "info" "debug"),
+            Self::Repairs => by!("rill_repaired_key_frames_total", "medium": "memfs" "rtmp" "srt"),
         }
     }
 }

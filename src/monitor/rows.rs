@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::cpu::Percent;
 use super::driver::Deps;
 use crate::ffmpeg::{AvStream, IoProgress};
+use crate::media::Medium;
 use crate::metrics::{Family, Row};
 use crate::process::Transitions;
 use crate::session;
@@ -198,12 +199,14 @@ pub(super) fn daemon(deps: &Deps, own: Option<Own>, history: Option<(usize, usiz
         history.map_or(unknown, |(bytes, _)| number(bytes as u64)),
         history.map_or(unknown, |(_, samples)| number(samples as u64)),
     ];
+    let repairs = [Medium::Memfs, Medium::Rtmp, Medium::Srt].map(|medium| deps.storage.repairs().count(medium));
     let commit = option_env!("RILL_COMMIT").unwrap_or("");
     let build = vec![env!("CARGO_PKG_VERSION").to_owned(), commit.to_owned()];
     let by_code = requests.by_code().into_iter();
     let mut rows = vec![
         Row::new(Family::Build, build, vec![1.0]),
         Row::new(Family::Daemon, Vec::new(), values),
+        Row::new(Family::Repairs, Vec::new(), repairs.map(number).to_vec()),
         Row::new(Family::LogEntries, Vec::new(), deps.log.entries().map(number).to_vec()),
     ];
     rows.extend(by_code.map(|(code, count)| Row::new(Family::Requests, vec![code.to_string()], vec![number(count)])));

@@ -29,6 +29,7 @@ use crate::base::blocking::Blocking;
 use crate::base::glob::Glob;
 use crate::base::task;
 use crate::config;
+use crate::media::Repairs;
 use crate::memfs::{self, Bound, Memfs, Policy, implied_bound};
 use crate::process::CleanupRule;
 use cleanup::{Rule, Rules, Seen};
@@ -68,6 +69,8 @@ pub struct Deps {
     pub ram: u64,
     /// Tells uploads of this run from leftovers of another.
     pub entropy: [u8; 8],
+    /// Of segments in memory.
+    pub repairs: Repairs,
 }
 
 /// Cheap handle to all mounts.
@@ -76,6 +79,7 @@ pub struct Handle(Rc<Inner>);
 
 struct Inner {
     mem: Memfs,
+    repairs: Repairs,
     disk: Disk,
     cache: Cache,
     ram: u64,
@@ -134,6 +138,7 @@ pub fn spawn(section: &config::Storage, deps: Deps) -> Handle {
     disk.reconfigure(&section.disk.dir, section.disk.max_size);
     let inner = Rc::new(Inner {
         mem: Memfs::new(bound(&section.memory, deps.ram)),
+        repairs: deps.repairs,
         disk,
         cache: Cache::new(section.disk.cache.clone()),
         ram: deps.ram,
@@ -198,6 +203,11 @@ impl Handle {
 
     pub fn mem(&self) -> &Memfs {
         &self.0.mem
+    }
+
+    /// Of segments in memory.
+    pub fn repairs(&self) -> &Repairs {
+        &self.0.repairs
     }
 
     pub fn disk(&self) -> &Disk {

@@ -8,6 +8,7 @@ use rill::base::blocking::Blocking;
 use rill::base::clock::Now;
 use rill::config::{self, Config, Environment};
 use rill::events::Events;
+use rill::media::Repairs;
 use rill::process::{Io, ProcessConfig, State};
 use rill::supervisor::resolve::ResolveEnv;
 use rill::supervisor::{self, Change, Command, Deps, Error, Handle, Outcome, ProcessView, Section};
@@ -59,7 +60,7 @@ impl Bench {
         let config = load(&dir, variables);
         let (blocking, alarms) = (Blocking::default(), Alarms::default());
         let deps =
-            storage::Deps { blocking: blocking.clone(), alarms: alarms.clone(), ram: 1 << 30, entropy: sys::entropy() };
+            storage::Deps { blocking: blocking.clone(), alarms: alarms.clone(), ram: 1 << 30, entropy: sys::entropy(), repairs: Repairs::default() };
         let storage = storage::spawn(&config.storage, deps);
         let opened = store::open(&config.db_dir, blocking.clone(), alarms.clone(), Now::read()).await;
         let (store, db) = opened.expect("the database can be read");

@@ -16,7 +16,9 @@ use crate::http::hls::Publishing;
 use crate::http::request::target;
 use crate::http::response::{self, Answer, Response};
 use crate::http::{Error, Request};
-use crate::memfs;
+use crate::media::Repairs;
+use crate::media::ts::{Run, Stream};
+use crate::memfs::{self, Committed, Writer};
 use crate::storage::{self, Mount};
 
 /// Bytes per second that an upload delivers at least, on average.
@@ -46,11 +48,11 @@ pub(super) async fn write(
             if announced.is_some_and(|size| size > mem.usage().bound) {
                 return Err(fault(memfs::Error::TooBig));
             }
-            let mut writer = mem.create(path).map_err(fault)?;
+            let mut repaired = Repaired::new(mem.create(path).map_err(fault)?);
             while let Some(piece) = pieces.next().await? {
-                writer.append(&piece).map_err(fault)?;
+                repaired.append(storage.repairs(), piece).map_err(fault)?;
             }
-            writer.commit(Now::read()).map_err(fault)?.created
+            repaired.commit(Now::read()).map_err(fault)?.created
         }
         Mount::Disk(disk) => {
             let fault = |error: storage::Error| refused(&error, path);
@@ -108,6 +110,40 @@ pub(super) async fn remove(storage: &storage::Handle, mount: &str, path: &str) -
     let mut response = Response::new(response::full(format!("Deleted: {path}")));
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     Ok(response)
+}
+
+/// A file in memory on its way through the repair, if it is a segment.
+struct Repaired {
+    writer: Writer,
+    stream: Option<Stream>,
+    runs: Vec<Run>,
+}
+
+impl Repaired {
+    fn new(writer: Writer) -> Self {
+        Self { writer, stream: None, runs: Vec::new() }
+    }
+
+    fn append(&mut self, repairs: &Repairs, piece: Bytes) -> Result<(), memfs::Error> {
+        if self.writer.written() == 0 && self.stream.is_none() {
+            self.stream = repairs.upload(self.writer.path(), &piece);
+        }
+        let Some(stream) = &mut self.stream else { return self.writer.append(&piece) };
+        stream.push(piece, &mut self.runs);
+        self.write()
+    }
+
+    fn commit(mut self, now: Now) -> Result<Committed, memfs::Error> {
+        if let Some(mut stream) = self.stream.take() {
+            stream.finish(&mut self.runs);
+            self.write()?;
+        }
+        self.writer.commit(now)
+    }
+
+    fn write(&mut self) -> Result<(), memfs::Error> {
+        self.runs.drain(..).try_for_each(|run| self.writer.append(&run.bytes))
+    }
 }
 
 struct Pieces<'a> {

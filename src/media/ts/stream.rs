@@ -8,7 +8,8 @@ use bytes::Bytes;
 use memchr::{memchr_iter, memmem};
 
 use super::super::nal::{Name, Slice};
-use super::super::{Codec, Repair};
+use super::super::nal::Codec;
+use super::super::repairs::Repair;
 use super::head::{Head, Verdict};
 use super::packet::{PACKET, Packet, SYNC};
 use super::psi::{Coding, Tables};
@@ -90,6 +91,11 @@ impl Stream {
             last_key: None,
             last_repair: None,
         }
+    }
+
+    /// Whether a stream may begin with these bytes.
+    pub fn may_begin(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&SYNC)
     }
 
     /// Takes the next bytes; adds to `out` what can go on.
@@ -232,7 +238,7 @@ impl Stream {
         }
         let (Some(sets), Some(repair)) = (lacking, &self.repair) else { return };
         let Some(edits) = open.insert(&self.window, &sets) else { return };
-        repair.repaired.add();
+        repair.count();
         self.last_repair = pts;
         for (place, bytes) in edits {
             self.release(place, out);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 
-use super::super::{Counter, Repair};
+use super::super::{Medium, Repairs};
 use super::packet::Packet;
 use super::*;
 
@@ -115,10 +115,10 @@ fn what_lacks_nothing_passes_as_it_came() {
         let stream = mux(&video(encoder), format);
         for pieces in [1, 100, 188, 1316, 1456, 65536, stream.len()] {
             for purpose in [Use::File, Use::Channel] {
-                let counter = Counter::default();
-                let runs = run(&stream, pieces, Stream::new(purpose, Some(Repair::new(counter.clone()))));
+                let repairs = Repairs::new(true);
+                let runs = run(&stream, pieces, Stream::new(purpose, repairs.channel(Medium::Srt)));
                 assert!(join(&runs) == stream, "{format} {purpose:?} {pieces}");
-                assert_eq!(counter.count(), 0);
+                assert_eq!(repairs.count(Medium::Srt), 0);
                 let expected = if purpose == Use::File { 0 } else { 5 };
                 assert_eq!(joints(&runs).len(), expected, "{format} {pieces}");
                 assert!(purpose == Use::File || runs.iter().all(|run| run.bytes.len() <= RUN_BYTES));
@@ -131,7 +131,7 @@ fn what_lacks_nothing_passes_as_it_came() {
 fn a_file_of_one_piece_is_not_copied() {
     let stream = Bytes::from(mux(&video(X264), "h264"));
     let mut out = Vec::new();
-    Stream::new(Use::File, Some(Repair::default())).push(stream.clone(), &mut out);
+    Stream::new(Use::File, Repairs::new(true).channel(Medium::Memfs)).push(stream.clone(), &mut out);
     assert_eq!(out.len(), 1);
     assert_eq!(out[0].bytes.as_ptr(), stream.as_ptr());
 }
@@ -155,10 +155,10 @@ fn sets_given_once_are_put_before_each_key_frame() {
     {
         let stream = mux(&once(&video(encoder), is_set), format);
         for pieces in [1, 188, 1000, 1316, stream.len()] {
-            let counter = Counter::default();
-            let runs = run(&stream, pieces, Stream::new(Use::Channel, Some(Repair::new(counter.clone()))));
+            let repairs = Repairs::new(true);
+            let runs = run(&stream, pieces, Stream::new(Use::Channel, repairs.channel(Medium::Srt)));
             let newcomers = joints(&runs);
-            assert_eq!((counter.count(), newcomers.len()), (4, 5), "{format} {pieces}");
+            assert_eq!((repairs.count(Medium::Srt), newcomers.len()), (4, 5), "{format} {pieces}");
             assert_eq!(join(&runs).len(), stream.len() + 4 * 16 * PACKET);
             assert!(runs.iter().all(|run| run.bytes.len() <= RUN_BYTES));
             assert!(newcomers.iter().all(|newcomer| gaps(newcomer) == 0));
