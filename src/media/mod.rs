@@ -9,7 +9,9 @@
 //! know passes too.
 
 mod bits;
+pub mod flv;
 mod nal;
+mod records;
 mod repairs;
 mod sets;
 pub mod ts;

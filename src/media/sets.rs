@@ -85,9 +85,32 @@ impl Sets {
         Some(needed)
     }
 
-    /// All sets in an order in which they may be sent, those of each kind by id.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Name, &[u8])> {
-        self.list.iter().map(|set| (set.name, &*set.nal))
+    /// The first set of a kind.
+    pub(super) fn first(&self, kind: Kind) -> Option<&[u8]> {
+        self.list.iter().find(|set| set.name.kind == kind).map(|set| &*set.nal)
+    }
+
+    /// Writes the sets of a kind, each after its length of two bytes, all after what `head` writes for their number.
+    /// `None` if there are none, or more than `limit`.
+    pub(super) fn write(
+        &self,
+        kind: Kind,
+        limit: u8,
+        out: &mut Vec<u8>,
+        head: impl FnOnce(u8, &mut Vec<u8>),
+    ) -> Option<()> {
+        let of_kind = || self.list.iter().filter(|set| set.name.kind == kind);
+        let count = u8::try_from(of_kind().count()).ok().filter(|count| (1..=limit).contains(count))?;
+        head(count, out);
+        for set in of_kind() {
+            out.extend_from_slice(&u16::try_from(set.nal.len()).ok()?.to_be_bytes());
+            out.extend_from_slice(&set.nal);
+        }
+        Some(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// All sets as a byte stream, each with a start code of four bytes.
@@ -124,7 +147,7 @@ mod tests {
         let mut sets = Sets::default();
         assert!(observe(&mut sets, &PPS) && observe(&mut sets, &SPS) && observe(&mut sets, &PPS_1));
         assert!(!observe(&mut sets, &SPS));
-        let names: Vec<_> = sets.iter().map(|(name, _)| (name.kind, name.id)).collect();
+        let names: Vec<_> = sets.list.iter().map(|set| (set.name.kind, set.name.id)).collect();
         assert_eq!(names, [(Kind::Sps, 0), (Kind::Pps, 0), (Kind::Pps, 1)]);
         assert_eq!(sets.byte_stream()[..9], [0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 0x80]);
         assert_eq!(sets.needed(Codec::H264, slice(0)).map(|needed| needed.len()), Some(2));
@@ -140,7 +163,7 @@ mod tests {
         observe(&mut sets, &PPS);
         observe(&mut sets, &PPS_1);
         assert!(observe(&mut sets, &[0x67, 0x42, 0xc0, 0x20, 0b1000_0000]));
-        let names: Vec<_> = sets.iter().map(|(name, _)| (name.kind, name.id)).collect();
+        let names: Vec<_> = sets.list.iter().map(|set| (set.name.kind, set.name.id)).collect();
         assert_eq!(names, [(Kind::Sps, 0), (Kind::Pps, 1)]);
     }
 

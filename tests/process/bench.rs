@@ -59,8 +59,13 @@ impl Bench {
     ) -> Self {
         let config = load(&dir, variables);
         let (blocking, alarms) = (Blocking::default(), Alarms::default());
-        let deps =
-            storage::Deps { blocking: blocking.clone(), alarms: alarms.clone(), ram: 1 << 30, entropy: sys::entropy(), repairs: Repairs::default() };
+        let deps = storage::Deps {
+            blocking: blocking.clone(),
+            alarms: alarms.clone(),
+            ram: 1 << 30,
+            entropy: sys::entropy(),
+            repairs: Repairs::default(),
+        };
         let storage = storage::spawn(&config.storage, deps);
         let opened = store::open(&config.db_dir, blocking.clone(), alarms.clone(), Now::read()).await;
         let (store, db) = opened.expect("the database can be read");

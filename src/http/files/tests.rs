@@ -136,7 +136,13 @@ fn with<F: Future<Output = ()>>(cached: Caching, work: impl FnOnce(Site) -> F) {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let deps = Deps { blocking: Blocking::default(), alarms: Alarms::default(), ram: 1 << 30, entropy: [7; 8], repairs: Repairs::default() };
+        let deps = Deps {
+            blocking: Blocking::default(),
+            alarms: Alarms::default(),
+            ram: 1 << 30,
+            entropy: [7; 8],
+            repairs: Repairs::default(),
+        };
         let storage = storage::spawn(&section, deps);
         work(Site { storage, mime: mime::Table::parse(MIME), dir }).await;
     });

@@ -7,8 +7,8 @@
 use bytes::Bytes;
 use memchr::{memchr_iter, memmem};
 
-use super::super::nal::{Name, Slice};
 use super::super::nal::Codec;
+use super::super::nal::{Name, Slice};
 use super::super::repairs::Repair;
 use super::head::{Head, Verdict};
 use super::packet::{PACKET, Packet, SYNC};
