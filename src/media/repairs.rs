@@ -46,8 +46,11 @@ struct Inner {
     rtmp: Rc<Cell<u64>>,
     srt: Rc<Cell<u64>>,
     /// By the common part of their names, the latest at the end.
-    outputs: RefCell<VecDeque<(Box<str>, Rc<RefCell<Sets>>)>>,
+    outputs: RefCell<VecDeque<Output>>,
 }
+
+/// The common part of the names, and what the files have shown.
+type Output = (Box<str>, Rc<RefCell<Sets>>);
 
 impl Repairs {
     pub fn new(is_on: bool) -> Self {

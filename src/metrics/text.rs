@@ -62,6 +62,7 @@ const EXPOSED: &[Exposed] = &[
     counter("uptime_seconds", "uptime_uptime", "Time since the start of the daemon"),
     own(Kind::Gauge, "rill_build_info", "Version of the daemon, always 1"),
     own(Kind::Counter, "rill_cpu_seconds_total", "CPU time of the daemon itself"),
+    own(Kind::Counter, "rill_repaired_key_frames_total", "Key frames that got the parameter sets they lacked"),
     own(Kind::Gauge, "rill_resident_bytes", "Resident memory of the daemon itself"),
     own(Kind::Gauge, "rill_heap_used_bytes", "Bytes of the heap that are allocated"),
     own(Kind::Gauge, "rill_heap_free_bytes", "Bytes of the heap that are kept for later"),
@@ -219,8 +220,13 @@ mod tests {
     #[test]
     fn every_column_that_is_to_be_seen_is() {
         let hidden = ["cpu_ncpu", "session_limit", "session_rxbitrate", "session_txbitrate", "session_maxtxbitrate"];
-        let families =
-            Family::CORE.into_iter().chain([Family::Build, Family::Daemon, Family::Requests, Family::LogEntries]);
+        let families = Family::CORE.into_iter().chain([
+            Family::Build,
+            Family::Daemon,
+            Family::Requests,
+            Family::LogEntries,
+            Family::Repairs,
+        ]);
         for column in families.flat_map(Family::columns) {
             let is_exposed = EXPOSED.iter().any(|exposed| exposed.metric == column.metric);
             let is_hidden = hidden.contains(&column.metric) || column.metric == "session_maxrxbitrate";

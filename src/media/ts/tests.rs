@@ -62,7 +62,7 @@ fn is_hevc_set(first: u8) -> bool {
 
 fn mux(stream: &[u8], format: &str) -> Vec<u8> {
     let out = pipe(stream, &format!("ffmpeg -v error -framerate 15 -f {format} -i - -c copy -f mpegts -"));
-    assert!(out.len() > 50 * PACKET && out.len() % PACKET == 0);
+    assert!(out.len() > 50 * PACKET && out.len().is_multiple_of(PACKET));
     out
 }
 
