@@ -42,6 +42,7 @@ use crate::outside;
 use crate::relay::Relay;
 use crate::session;
 use crate::skills;
+use crate::srt;
 use crate::storage;
 use crate::store;
 use crate::supervisor;
@@ -69,6 +70,8 @@ pub enum Error {
     Access(Vec<InvalidExpression>),
     #[error("the working directory is not known")]
     WorkingDirectory(#[source] io::Error),
+    #[error("no SRT listener")]
+    Srt(#[from] srt::Error),
     #[error("no HTTP listener")]
     Listen(#[from] server::Error),
     #[error("signals can't be received")]
@@ -119,6 +122,7 @@ struct Owners {
     sessions: session::Registry,
     storage: storage::Handle,
     skills: skills::Handle,
+    srt: srt::Handle,
     supervisor: supervisor::Handle,
     tls: tls::Handle,
     run: Run,
@@ -143,14 +147,10 @@ impl App {
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
         let (listeners, secure) = bind(&active, &blocking).await?;
+        let relay = Relay::new(sys::memory::available());
+        let srt = open_srt(&active, &alarms, &blocking, &relay, &storage, &sessions).await?;
         let events = Events::new(sys::entropy());
-        let sources = events::Sources {
-            alarms: alarms.clone(),
-            config: config.clone(),
-            log: log.clone(),
-            skills: skills.clone(),
-        };
-        events::spawn(events.clone(), sources);
+        events::spawn(events.clone(), event_sources(&alarms, &config, &log, &skills));
         let deps = supervisor::Deps {
             store,
             storage: storage.clone(),
@@ -190,11 +190,12 @@ impl App {
             log,
             monitor,
             outside,
-            relay: Relay::new(sys::memory::available()),
+            relay,
             requests: counters,
             sessions,
             storage,
             skills,
+            srt,
             supervisor,
             tls,
             run,
@@ -236,6 +237,7 @@ impl App {
     async fn stop(&self) {
         self.owners.events.dismiss(Farewell::Shutdown);
         tokio::join!(self.http.shutdown(), self.owners.supervisor.shutdown());
+        self.owners.srt.shutdown();
         self.owners.tls.end();
         self.owners.storage.settle().await;
         self.sessions.shutdown().await;
@@ -270,13 +272,14 @@ impl App {
     async fn prepare(&self, next: &Config) -> Result<Prepared, Error> {
         let routes = routes(next)?;
         let section = supervisor_section(next)?;
+        let srt = self.owners.srt.prepare(&next.srt).await?;
         // The last ones, since they may close listeners that stand in the way of others.
         let secure = self.http.prepare_secure(tls_address(next)).await?;
         let listeners = match next.address == self.http.address() {
             true => None,
             false => Some(self.http.prepare(&next.address).await?),
         };
-        Ok(Prepared { routes, listeners, secure, section })
+        Ok(Prepared { routes, listeners, secure, section, srt })
     }
 
     async fn apply(&mut self, next: &Rc<Config>, prepared: Prepared, now: Now) {
@@ -310,6 +313,7 @@ impl App {
             self.http.listen(listeners);
         }
         self.http.listen_secure(prepared.secure, &self.owners.tls);
+        self.owners.srt.apply(&next.srt, prepared.srt);
         if concerns_processes(&former, next) {
             self.owners.supervisor.reconfigure(prepared.section).await;
         }
@@ -336,6 +340,7 @@ impl Owners {
             sessions: self.sessions.clone(),
             storage: self.storage.clone(),
             skills: self.skills.clone(),
+            srt: self.srt.clone(),
             supervisor: self.supervisor.clone(),
             tls: self.tls.clone(),
             instance: Instance { id: config.id.clone(), name: config.name.clone(), loaded: now },
@@ -353,6 +358,7 @@ struct Prepared {
     listeners: Option<server::Prepared>,
     secure: Secure,
     section: supervisor::Section,
+    srt: Option<srt::Prepared>,
 }
 
 /// What the system tells the daemon.
@@ -448,6 +454,36 @@ async fn bind(config: &Config, blocking: &Blocking) -> Result<(server::Prepared,
         None => Secure::Stays,
     };
     Ok((plain, secure))
+}
+
+fn event_sources(
+    alarms: &Alarms,
+    config: &config::Handle,
+    log: &log::Handle,
+    skills: &skills::Handle,
+) -> events::Sources {
+    let (alarms, config) = (alarms.clone(), config.clone());
+    events::Sources { alarms, config, log: log.clone(), skills: skills.clone() }
+}
+
+/// The SRT server, which listens if it is on.
+async fn open_srt(
+    config: &Config,
+    alarms: &Alarms,
+    blocking: &Blocking,
+    relay: &Relay,
+    storage: &storage::Handle,
+    sessions: &session::Registry,
+) -> Result<srt::Handle, srt::Error> {
+    let srt = srt::spawn(srt::Deps {
+        alarms: alarms.clone(),
+        blocking: blocking.clone(),
+        relay: relay.clone(),
+        repairs: storage.repairs().clone(),
+        sessions: sessions.clone(),
+    });
+    srt.apply(&config.srt, srt.prepare(&config.srt).await?);
+    Ok(srt)
 }
 
 fn tls_section(config: &Config) -> Option<tls::Section> {

@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "process",
             "relay",
             "session",
+            "srt",
             BASE,
             CONFIG,
             LOG,
@@ -42,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "supervisor",
             "skills",
+            "srt",
             "storage",
             "tls",
             "ffmpeg",
@@ -68,6 +70,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             SYS,
         ],
     ),
+    ("srt", &["listen", "media", "relay", "session", "auth", BASE, CONFIG, LOG, SYS]),
     ("skills", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),
     ("storage", &["auth", "ffmpeg", "media", "memfs", "process", BASE, CONFIG, LOG, SYS]),
     ("store", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),

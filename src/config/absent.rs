@@ -23,8 +23,5 @@ pub fn absent(config: &Config) -> Vec<Absent> {
         setting,
         text: is_on.then(|| format!("{setting} is set, but this version has no {rest}")),
     };
-    vec![
-        row("RTMP", "rtmp.enable", config.rtmp.enable, "RTMP server yet: nobody can publish or play there"),
-        row("SRT", "srt.enable", config.srt.enable, "SRT server yet: nobody can publish or play there"),
-    ]
+    vec![row("RTMP", "rtmp.enable", config.rtmp.enable, "RTMP server yet: nobody can publish or play there")]
 }

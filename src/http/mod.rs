@@ -38,6 +38,7 @@ use crate::outside;
 use crate::relay::Relay;
 use crate::session;
 use crate::skills;
+use crate::srt;
 use crate::storage;
 use crate::supervisor;
 use crate::tls;
@@ -61,6 +62,7 @@ pub struct Context {
     pub sessions: session::Registry,
     pub storage: storage::Handle,
     pub skills: skills::Handle,
+    pub srt: srt::Handle,
     pub supervisor: supervisor::Handle,
     pub tls: tls::Handle,
     pub instance: Instance,

@@ -7,4 +7,4 @@ mod tcp_server;
 
 pub use tcp_server::{Error, Prepared, bind};
 
-pub(crate) use tcp_server::{Host, Listening, next};
+pub(crate) use tcp_server::{Host, Listening, Resolver, next};

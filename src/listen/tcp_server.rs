@@ -144,7 +144,7 @@ pub(crate) async fn next(socket: &Weak<TcpListener>) -> Option<io::Result<(TcpSt
 }
 
 impl Resolver {
-    fn system(blocking: Blocking) -> Self {
+    pub(crate) fn system(blocking: Blocking) -> Self {
         Self(Rc::new(move |host, port| {
             let blocking = blocking.clone();
             let look_up = move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
@@ -152,7 +152,7 @@ impl Resolver {
         }))
     }
 
-    async fn find(&self, address: &Address) -> Result<Vec<SocketAddr>, Error> {
+    pub(crate) async fn find(&self, address: &Address) -> Result<Vec<SocketAddr>, Error> {
         let Address { host, port } = address;
         if host.is_empty() {
             return Ok(vec![(Ipv6Addr::UNSPECIFIED, *port).into()]);
@@ -170,7 +170,7 @@ impl Resolver {
     }
 
     /// As `find`, but not for longer than `RESOLVE_TIME`.
-    async fn find_soon(&self, address: &Address) -> Result<Vec<SocketAddr>, Error> {
+    pub(crate) async fn find_soon(&self, address: &Address) -> Result<Vec<SocketAddr>, Error> {
         let found = tokio::time::timeout(RESOLVE_TIME, self.find(address)).await;
         found.unwrap_or_else(|_| {
             let text = format!("no answer within {} s", RESOLVE_TIME.as_secs());

@@ -6,6 +6,7 @@ pub mod memory;
 pub mod path;
 pub mod proc;
 pub mod socket;
+pub mod udp;
 pub mod usage;
 
 /// `N` bytes from the OS generator.

@@ -14,5 +14,6 @@ pub(crate) mod process;
 pub(crate) mod profiling;
 pub(crate) mod session;
 pub(crate) mod skills;
+pub(crate) mod srt;
 pub(crate) mod state;
 pub(crate) mod widget;

@@ -99,6 +99,7 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::Profiling(page) => api::profiling::page(ctx, req, page).await,
         Route::Sessions => api::session::summary(ctx, req).await,
         Route::SessionsActive => api::session::active(ctx, req).await,
+        Route::Srt => api::srt::get(ctx, req).await,
         Route::State => api::state::get(ctx, req).await,
         Route::StatePut => api::state::put(ctx, req).await,
         Route::Events => api::events::stream(ctx, &req),
