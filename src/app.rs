@@ -1,10 +1,11 @@
 //! Builds the owners bottom-up, introduces them to each other, stops them in reverse.
 //!
-//! config, log → store → sessions → storage → skills → supervisor → tls → http. A reload reads the configuration again, prepares all
+//! config, log → store → sessions → storage → skills → tls → streams → supervisor → http. A reload reads the configuration again, prepares all
 //! that can fail, then hands changed sections down; what did not change does not notice. Signals and API requests meet
 //! in one loop, one after the other.
 
 mod observe;
+mod streams;
 
 use std::io;
 use std::path::Path;
@@ -25,7 +26,7 @@ use crate::base::https_client::{Client, Times};
 use crate::base::task;
 use crate::base::tree;
 use crate::cli;
-use crate::config::{self, Absent, Address, Config};
+use crate::config::{self, Address, Config};
 use crate::events::{self, Events, Farewell};
 use crate::ffmpeg::access::InvalidExpression;
 use crate::hls::Hls;
@@ -39,7 +40,7 @@ use crate::media::Repairs;
 use crate::metrics::Requests;
 use crate::monitor;
 use crate::outside;
-use crate::relay::Relay;
+use crate::rtmp;
 use crate::session;
 use crate::skills;
 use crate::srt;
@@ -49,6 +50,7 @@ use crate::supervisor;
 use crate::supervisor::resolve::ResolveEnv;
 use crate::sys;
 use crate::tls;
+use streams::Streams;
 
 /// After this time a stopping daemon ends, whatever still hangs.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
@@ -74,6 +76,8 @@ pub enum Error {
     Srt(#[from] srt::Error),
     #[error("no HTTP listener")]
     Listen(#[from] server::Error),
+    #[error(transparent)]
+    Rtmp(#[from] rtmp::Error),
     #[error("signals can't be received")]
     Signals(#[source] io::Error),
 }
@@ -117,12 +121,11 @@ struct Owners {
     log: log::Handle,
     monitor: monitor::Handle,
     outside: outside::Handle,
-    relay: Relay,
     requests: Requests,
     sessions: session::Registry,
     storage: storage::Handle,
     skills: skills::Handle,
-    srt: srt::Handle,
+    streams: Streams,
     supervisor: supervisor::Handle,
     tls: tls::Handle,
     run: Run,
@@ -147,8 +150,11 @@ impl App {
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
         let (listeners, secure) = bind(&active, &blocking).await?;
-        let relay = Relay::new(sys::memory::available());
-        let srt = open_srt(&active, &alarms, &blocking, &relay, &storage, &sessions).await?;
+        let client = Client::new(blocking.clone(), Times::default(), 0);
+        let tls = tls::spawn(tls_section(&active), tls_deps(&blocking, &alarms, &client)).await;
+        let files = raise_open_files();
+        let streams =
+            Streams::start(&active, streams_deps(&alarms, &blocking, &storage, &sessions, &tls, files)).await?;
         let events = Events::new(sys::entropy());
         events::spawn(events.clone(), event_sources(&alarms, &config, &log, &skills));
         let deps = supervisor::Deps {
@@ -160,7 +166,6 @@ impl App {
             blocking: blocking.clone(),
         };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
-        let client = Client::new(blocking.clone(), Times::default(), 0);
         let keys = fetch_keys(&active, &client, &alarms);
         let counters = Requests::default();
         let deps = monitor::Deps {
@@ -173,7 +178,6 @@ impl App {
             supervisor: supervisor.clone(),
         };
         let monitor = monitor::spawn(now, &active.metrics, deps);
-        let tls = tls::spawn(tls_section(&active), tls_deps(&blocking, &alarms, &client)).await;
         let observe = observe::observe(monitor.clone());
         let deps = outside::Deps { alarms: alarms.clone(), client: client.clone(), config: config.clone(), observe };
         let outside = outside::spawn(outside_section(&active), deps);
@@ -190,21 +194,19 @@ impl App {
             log,
             monitor,
             outside,
-            relay,
             requests: counters,
             sessions,
             storage,
             skills,
-            srt,
+            streams,
             supervisor,
             tls,
             run,
             keys,
         };
-        let http = server::spawn(listeners, owners.context(&active, routes, now), raise_open_files());
+        let http = server::spawn(listeners, owners.context(&active, routes, now), Streams::files_left(files));
         http.listen_secure(secure, &owners.tls);
         look_for_ffmpeg(&owners.skills);
-        show_absent(&active, &owners.alarms, now);
         Ok(Self { owners, requests, active, http, sessions: driver, _state: state })
     }
 
@@ -237,7 +239,7 @@ impl App {
     async fn stop(&self) {
         self.owners.events.dismiss(Farewell::Shutdown);
         tokio::join!(self.http.shutdown(), self.owners.supervisor.shutdown());
-        self.owners.srt.shutdown();
+        self.owners.streams.shutdown();
         self.owners.tls.end();
         self.owners.storage.settle().await;
         self.sessions.shutdown().await;
@@ -272,14 +274,14 @@ impl App {
     async fn prepare(&self, next: &Config) -> Result<Prepared, Error> {
         let routes = routes(next)?;
         let section = supervisor_section(next)?;
-        let srt = self.owners.srt.prepare(&next.srt).await?;
         // The last ones, since they may close listeners that stand in the way of others.
         let secure = self.http.prepare_secure(tls_address(next)).await?;
         let listeners = match next.address == self.http.address() {
             true => None,
             false => Some(self.http.prepare(&next.address).await?),
         };
-        Ok(Prepared { routes, listeners, secure, section, srt })
+        let streams = self.owners.streams.prepare(next).await?;
+        Ok(Prepared { routes, listeners, secure, section, streams })
     }
 
     async fn apply(&mut self, next: &Rc<Config>, prepared: Prepared, now: Now) {
@@ -313,11 +315,10 @@ impl App {
             self.http.listen(listeners);
         }
         self.http.listen_secure(prepared.secure, &self.owners.tls);
-        self.owners.srt.apply(&next.srt, prepared.srt);
+        self.owners.streams.apply(next, prepared.streams);
         if concerns_processes(&former, next) {
             self.owners.supervisor.reconfigure(prepared.section).await;
         }
-        show_absent(next, &self.owners.alarms, now);
         ::log::info!(target: COMPONENT, "The configuration has been reloaded");
     }
 }
@@ -335,12 +336,12 @@ impl Owners {
             log: self.log.clone(),
             monitor: self.monitor.clone(),
             outside: self.outside.clone(),
-            relay: self.relay.clone(),
+            relay: self.streams.relay.clone(),
             requests: self.requests.clone(),
             sessions: self.sessions.clone(),
             storage: self.storage.clone(),
             skills: self.skills.clone(),
-            srt: self.srt.clone(),
+            srt: self.streams.srt.clone(),
             supervisor: self.supervisor.clone(),
             tls: self.tls.clone(),
             instance: Instance { id: config.id.clone(), name: config.name.clone(), loaded: now },
@@ -358,7 +359,7 @@ struct Prepared {
     listeners: Option<server::Prepared>,
     secure: Secure,
     section: supervisor::Section,
-    srt: Option<srt::Prepared>,
+    streams: streams::Prepared,
 }
 
 /// What the system tells the daemon.
@@ -419,20 +420,10 @@ fn lock_state(dir: &Path, alarms: &Alarms, now: Now) -> Option<store::offline_dr
     lock
 }
 
-/// An alarm for each setting that is on and has no effect.
-fn show_absent(config: &Config, alarms: &Alarms, now: Now) {
-    for Absent { component, setting, text } in config::absent(config) {
-        match text {
-            Some(text) => alarms.raise(now, component, setting, text),
-            None => alarms.clear(component, setting),
-        }
-    }
-}
-
 fn routes(config: &Config) -> Result<route::Table, Error> {
     let table = route::Table::new(&config.router, &config.api)?;
     let table = table.with_prometheus(config.metrics.enable_prometheus).with_profiling(config.debug.profiling);
-    Ok(table.with_mounts(&config.storage.s3))
+    Ok(table.with_mounts(&config.storage.s3).with_rtmp(config.rtmp.enable))
 }
 
 fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {
@@ -467,25 +458,6 @@ fn event_sources(
 }
 
 /// The SRT server, which listens if it is on.
-async fn open_srt(
-    config: &Config,
-    alarms: &Alarms,
-    blocking: &Blocking,
-    relay: &Relay,
-    storage: &storage::Handle,
-    sessions: &session::Registry,
-) -> Result<srt::Handle, srt::Error> {
-    let srt = srt::spawn(srt::Deps {
-        alarms: alarms.clone(),
-        blocking: blocking.clone(),
-        relay: relay.clone(),
-        repairs: storage.repairs().clone(),
-        sessions: sessions.clone(),
-    });
-    srt.apply(&config.srt, srt.prepare(&config.srt).await?);
-    Ok(srt)
-}
-
 fn tls_section(config: &Config) -> Option<tls::Section> {
     let section = &config.tls;
     let source = match (&section.cert_file, &section.key_file) {
@@ -501,6 +473,18 @@ fn tls_section(config: &Config) -> Option<tls::Section> {
 
 fn tls_deps(blocking: &Blocking, alarms: &Alarms, client: &Client) -> tls::Deps {
     tls::Deps { blocking: blocking.clone(), alarms: alarms.clone(), client: client.clone() }
+}
+
+fn streams_deps(
+    alarms: &Alarms,
+    blocking: &Blocking,
+    storage: &storage::Handle,
+    sessions: &session::Registry,
+    tls: &tls::Handle,
+    open_files: usize,
+) -> streams::Deps {
+    let (alarms, blocking, repairs) = (alarms.clone(), blocking.clone(), storage.repairs().clone());
+    streams::Deps { alarms, blocking, repairs, sessions: sessions.clone(), tls: tls.clone(), open_files }
 }
 
 fn outside_section(config: &Config) -> outside::Section {

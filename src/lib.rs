@@ -8,6 +8,7 @@ pub mod import;
 pub mod outside;
 // services
 pub mod monitor;
+pub mod rtmp;
 pub mod srt;
 pub mod supervisor;
 // resources

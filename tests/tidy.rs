@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "monitor",
             "import",
             "outside",
+            "rtmp",
             "supervisor",
             "skills",
             "storage",
@@ -41,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "monitor",
         &[
+            "rtmp",
             "supervisor",
             "skills",
             "srt",
@@ -62,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("events", &["skills", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("import", &["store", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("listen", &[BASE, CONFIG, LOG, SYS]),
+    ("rtmp", &["listen", "tls", "relay", "session", BASE, CONFIG, LOG, SYS]),
     ("outside", &[BASE, CONFIG, LOG, SYS]),
     (
         "supervisor",

@@ -3,7 +3,6 @@
 //! `document` holds the exact JSON and environment shape with its versions; it becomes this `Config` once.
 //! An owner receives its own section, never the whole.
 
-mod absent;
 mod checks;
 mod convert;
 pub mod document;
@@ -26,7 +25,6 @@ use ipnet::IpNet;
 
 use crate::base::path;
 
-pub use absent::{Absent, absent};
 pub use driver::Loaded;
 pub use driver::offline_driver::{Offline, masked};
 pub use environment::Environment;

@@ -100,6 +100,7 @@ pub(crate) enum Route {
     /// `/metrics`, for Prometheus.
     Exposition,
     Profiling(profiling::Page),
+    Rtmp,
     Sessions,
     SessionsActive,
     Srt,
@@ -179,6 +180,7 @@ pub struct Table {
     read_only: bool,
     prometheus: bool,
     profiling: bool,
+    rtmp: bool,
 }
 
 impl Table {
@@ -224,6 +226,12 @@ impl Table {
     #[must_use]
     pub fn with_profiling(self, on: bool) -> Self {
         Self { profiling: on, ..self }
+    }
+
+    /// With `/api/v3/rtmp`, if `on`.
+    #[must_use]
+    pub fn with_rtmp(self, on: bool) -> Self {
+        Self { rtmp: on, ..self }
     }
 
     /// Finds the route of `path` (as sent, without query) and `query` (without `?`).
@@ -318,6 +326,7 @@ impl Table {
             ("GET", ["log"]) => Route::Log,
             ("GET", ["metrics"]) => Route::Metrics,
             ("POST", ["metrics"]) => Route::MetricsQuery,
+            ("GET", ["rtmp"]) if self.rtmp => Route::Rtmp,
             ("GET", ["session"]) => Route::Sessions,
             ("GET", ["session", "active"]) => Route::SessionsActive,
             ("GET", ["srt"]) => Route::Srt,

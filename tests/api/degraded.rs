@@ -293,21 +293,6 @@ fn a_reload_to_a_name_that_does_not_resolve_keeps_the_former_address() {
 }
 
 #[test]
-fn settings_without_effect_are_alarms_until_they_are_switched_off() {
-    let config = |is_on: bool| json!({"version": 3, "rtmp": {"enable": is_on}, "srt": {"enable": is_on}});
-    let daemon = Setup { config_file: Some(config(true)), ..Setup::default() }.start();
-    let about = daemon.json("/api");
-    let log = daemon.json("/api/v3/log").to_string();
-    for (key, text) in [("rtmp.enable", "no RTMP server yet"), ("srt.enable", "no SRT server yet")] {
-        let alarm = alarm(&about, key).unwrap_or_else(|| panic!("no alarm of {key} in {about}"));
-        assert!(alarm.contains(text) && log.contains(text), "{alarm}");
-    }
-    daemon.call("PUT", "/api/v3/config", &config(false), 200);
-    daemon.call("GET", "/api/v3/config/reload", &Value::Null, 200);
-    daemon.wait_for("/api", PATIENCE, |about| about["rill"]["alarms"].as_array().is_some_and(Vec::is_empty));
-}
-
-#[test]
 fn an_unreachable_jwks_costs_its_users_the_login_and_nothing_else() {
     let setup = Setup::default()
         .env("CORE_API_AUTH_ENABLE", "true")

@@ -73,7 +73,7 @@ fn processes() -> [Value; 2] {
             "id": "out", "address": "{memfs}/live.m3u8",
             "options": ["-c:v", "mpeg2video", "-c:a", "aac", "-f", "hls", "-hls_time", "1"],
             "cleanup": [{"pattern": "memfs:/live*", "max_files": 20, "max_file_age_seconds": 60, "purge_on_delete": true}],
-        }],
+        }, {"id": "rtmp", "address": "{rtmp,name=tour}", "options": ["-map", "1:a", "-c:a", "aac", "-f", "flv"]}],
     });
     let ended = json!({
         "id": "ended", "reconnect": false,
@@ -117,6 +117,8 @@ fn everything_that_is_described_is_answered() {
         .env("CORE_SESSIONS_IP_IGNORELIST", "10.0.0.0/8")
         .env("CORE_SESSIONS_SESSION_TIMEOUT_SEC", "1")
         .env("CORE_DEBUG_PROFILING", "true")
+        .env("CORE_RTMP_ENABLE", "true")
+        .env("CORE_RTMP_ADDRESS", "127.0.0.1:${RTMP_PORT}")
         .start();
     let mut tour = Tour { daemon, seen: Seen::new() };
     for process in processes() {
@@ -125,6 +127,7 @@ fn everything_that_is_described_is_answered() {
     tour.ask("PUT", "/api/v3/process/ended/metadata/k", Some(&json!([1])), 200);
     tour.ask("PUT", "/api/v3/metadata/k", Some(&json!("v")), 200);
     view(&tour.daemon);
+    tour.daemon.wait_for("/api/v3/rtmp", PATIENCE, |list| list[0]["name"] == "/tour");
     let finished = |state: &Value| state["exec"] == "finished" && state["runtime_seconds"].is_u64();
     tour.daemon.wait_for("/api/v3/process/ended/state", PATIENCE, finished);
     for command in ["stop", "start"] {
@@ -178,6 +181,7 @@ const PATHS: &[&str] = &[
     "/api/v3/session?collectors=hls,hlsingress,http,ffmpeg",
     "/api/v3/session/active?collectors=hls,hlsingress,http,ffmpeg",
     "/api/v3/rill/state",
+    "/api/v3/rtmp",
     "/api/v3/widget/process/live",
     "/api/graph",
 ];

@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod playout;
 pub(crate) mod process;
 pub(crate) mod profiling;
+pub(crate) mod rtmp;
 pub(crate) mod session;
 pub(crate) mod skills;
 pub(crate) mod srt;

@@ -21,13 +21,14 @@ pub(crate) enum Dialect {
 }
 
 /// One file per subject.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     include_str!("tables/about.txt"),
     include_str!("tables/process.txt"),
     include_str!("tables/box.txt"),
     include_str!("tables/files.txt"),
     include_str!("tables/config.txt"),
     include_str!("tables/measures.txt"),
+    include_str!("tables/rtmp.txt"),
     include_str!("tables/srt.txt"),
     include_str!("tables/graph.txt"),
     include_str!("tables/profiling.txt"),

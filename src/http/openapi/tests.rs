@@ -38,7 +38,11 @@ fn routes(read_only: bool) -> Table {
     };
     let router =
         config::Router { blocked_prefixes: Vec::new(), routes: std::collections::BTreeMap::default(), ui_path: None };
-    Table::new(&router, &api).expect("no routes are configured").with_prometheus(true).with_profiling(true)
+    Table::new(&router, &api)
+        .expect("no routes are configured")
+        .with_prometheus(true)
+        .with_profiling(true)
+        .with_rtmp(true)
 }
 
 /// What becomes of `method` on the path of an operation.

@@ -97,6 +97,7 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::MetricsQuery => api::metrics::query(ctx, req).await,
         Route::Exposition => api::metrics::exposition(ctx, req).await,
         Route::Profiling(page) => api::profiling::page(ctx, req, page).await,
+        Route::Rtmp => api::rtmp::list(ctx, req).await,
         Route::Sessions => api::session::summary(ctx, req).await,
         Route::SessionsActive => api::session::active(ctx, req).await,
         Route::Srt => api::srt::get(ctx, req).await,

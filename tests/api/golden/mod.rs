@@ -198,6 +198,7 @@ golden_files! {
     s3 "s3.json"
     tls "tls.json"
     session "session.json"
+    streams "streams.json"
     widget "widget.json"
     swagger "swagger.json"
 }
