@@ -5,13 +5,14 @@
 //! Source: ISO/IEC 13818-1 §2.4.4.
 
 use super::packet::{PACKET, Packet};
+use super::stream::RUN_BYTES;
 
 /// Programs whose PMT is followed; further ones are not.
 pub(super) const PROGRAMS: usize = 8;
 /// Largest section of a PAT or PMT in bytes.
 const SECTION: usize = 1024;
 /// Packets of one table that are kept; a longer one is not.
-const TABLE_PACKETS: usize = 16;
+const TABLE_PACKETS: usize = 6;
 
 /// What kind of stream is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +63,16 @@ impl Tables {
         self.lead
     }
 
-    /// All packets that a newcomer needs first.
+    /// The packets that a newcomer needs first, in one run: all tables, else those of the program that is followed.
     pub(super) fn packets(&self) -> Vec<u8> {
-        let tables = std::iter::once(&self.pat).chain(self.programs.iter().map(|program| &program.table));
-        tables.flat_map(|table| &table.packets).copied().collect()
+        let leads = |program: &&Program| program.lead.is_some() && program.lead == self.lead;
+        let collect = |programs: &mut dyn Iterator<Item = &Program>| {
+            let tables = std::iter::once(&self.pat).chain(programs.map(|program| &program.table));
+            tables.flat_map(|table| &table.packets).copied().collect::<Vec<u8>>()
+        };
+        let fits = |packets: &Vec<u8>| packets.len() <= RUN_BYTES;
+        let all = Some(collect(&mut self.programs.iter())).filter(fits);
+        all.or_else(|| Some(collect(&mut self.programs.iter().filter(leads))).filter(fits)).unwrap_or_default()
     }
 
     /// Takes a packet if it belongs to a table: true.

@@ -38,7 +38,7 @@ pub enum Use {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     pub bytes: Bytes,
-    /// A newcomer may begin with this run, if it gets these tables first; they may be empty.
+    /// A newcomer may begin with this run, if it gets these tables first: at most `RUN_BYTES`, or none.
     pub joint: Option<Bytes>,
 }
 
@@ -181,11 +181,16 @@ impl Stream {
     }
 
     fn packet(&mut self, packet: Packet<'_>, place: u64, out: &mut Vec<Run>) {
+        let lead = self.tables.lead().filter(|lead| lead.pid == packet.pid());
+        // Most packets: the rest of a frame that is known.
+        if lead.is_some() && !packet.begins() && self.open.is_none() {
+            return;
+        }
         if self.tables.take(packet) {
             self.packets = None;
             return;
         }
-        let Some(lead) = self.tables.lead().filter(|lead| lead.pid == packet.pid()) else { return };
+        let Some(lead) = lead else { return };
         let codec = match lead.coding {
             Coding::H264 => Codec::H264,
             Coding::Hevc => Codec::Hevc,
