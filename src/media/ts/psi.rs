@@ -63,6 +63,11 @@ impl Tables {
         self.lead
     }
 
+    /// There has been a PAT.
+    pub(super) fn is_known(&self) -> bool {
+        !self.pat.known.is_empty()
+    }
+
     /// The packets that a newcomer needs first, in one run: all tables, else those of the program that is followed.
     pub(super) fn packets(&self) -> Vec<u8> {
         let leads = |program: &&Program| program.lead.is_some() && program.lead == self.lead;

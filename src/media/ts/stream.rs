@@ -56,8 +56,7 @@ pub struct Stream {
     open: Option<Open>,
     /// Goes out with the next run.
     joint: Option<Bytes>,
-    /// Whether packets were found; a file may be none (any more).
-    is_stream: bool,
+    /// A file that is no stream (any more).
     is_lost: bool,
     /// When the last key frame is shown, and the last one that was repaired.
     last_key: Option<u64>,
@@ -86,7 +85,6 @@ impl Stream {
             window: Window::default(),
             open: None,
             joint: None,
-            is_stream: false,
             is_lost: false,
             last_key: None,
             last_repair: None,
@@ -142,7 +140,7 @@ impl Stream {
             self.is_lost = true;
             return input.len();
         }
-        let is_begin = |place: &usize| *place > 0 && input.get(place + PACKET) == Some(&SYNC);
+        let is_begin = |place: &usize| *place > 0 && input.get(place + PACKET).is_none_or(|next| *next == SYNC);
         memchr_iter(SYNC, input).find(is_begin).unwrap_or(input.len())
     }
 
@@ -153,7 +151,7 @@ impl Stream {
             self.settle(&open, verdict, out);
         }
         self.window.push(bytes);
-        if !self.is_stream && self.purpose == Use::Channel {
+        if !self.tables.is_known() && self.purpose == Use::Channel {
             self.joint = Some(Bytes::new());
         }
         self.release(self.window.end(), out);
@@ -164,7 +162,6 @@ impl Stream {
         self.window.push(bytes.clone());
         let mut may_cut = self.purpose == Use::Channel;
         for packet in bytes.chunks_exact(PACKET).filter_map(Packet::read) {
-            self.is_stream = true;
             if may_cut && self.is_simple_joint(packet) {
                 // One for each input is enough.
                 may_cut = false;

@@ -170,3 +170,76 @@ fn sets_given_once_are_put_before_each_key_frame() {
         }
     }
 }
+
+/// A section with its checksum, in packets of `pid`.
+fn table(pid: u16, id: u8, body: &[u8], first_counter: u8) -> Vec<u8> {
+    let length = 5 + body.len() + 4;
+    let mut section = vec![id, 0xb0 | u8::try_from(length >> 8).expect("short"), (length & 0xff) as u8];
+    section.extend_from_slice(&[0, 1, 0xc1, 0, 0]);
+    section.extend_from_slice(body);
+    let crc = psi::crc(&section);
+    section.extend_from_slice(&crc.to_be_bytes());
+    assert_eq!(psi::crc(&section), 0);
+    let mut out = Vec::new();
+    section.insert(0, 0);
+    for (index, part) in section.chunks(PACKET - 4).enumerate() {
+        let begins = if index == 0 { 0x40 } else { 0 };
+        let [high, low] = pid.to_be_bytes();
+        let counter = (first_counter + u8::try_from(index).expect("few")) & 15;
+        out.extend_from_slice(&[0x47, begins | high, low, 0x10 | counter]);
+        out.extend_from_slice(part);
+        out.resize(out.len().next_multiple_of(PACKET), 0xff);
+    }
+    out
+}
+
+#[test]
+fn tables_may_span_packets_and_change() {
+    let take = |tables: &mut psi::Tables, packets: &[u8]| {
+        for packet in packets.chunks_exact(PACKET) {
+            assert!(tables.take(Packet::read(packet).expect("a packet")));
+        }
+        tables.lead().map(|lead| (lead.pid, lead.coding))
+    };
+    let mut tables = psi::Tables::default();
+    let pat = table(0, 0, &[0, 0, 0xe0, 0x10, 0, 1, 0xe1, 0], 3);
+    assert_eq!(take(&mut tables, &pat), None);
+    // An audio stream with 400 bytes of descriptors before the video.
+    let mut body = vec![0xe1, 1, 0xf0, 0, 0x0f, 0xe1, 2, 0xf1, 0x90];
+    body.resize(body.len() + 400, 0x80);
+    body.extend_from_slice(&[0x1b, 0xe1, 1, 0xf0, 0]);
+    let pmt = table(0x100, 2, &body, 14);
+    assert_eq!(pmt.len(), 3 * PACKET);
+    assert_eq!(take(&mut tables, &pmt[..2 * PACKET]), None);
+    assert_eq!(take(&mut tables, &pmt[2 * PACKET..]), Some((0x101, psi::Coding::H264)));
+    assert_eq!(tables.packets(), [&pat[..], &pmt].concat());
+    // Half of a table changes nothing, nor does one with a fault in it.
+    take(&mut tables, &pmt[..PACKET]);
+    let mut broken = pmt.clone();
+    broken[2 * PACKET + 40] ^= 1;
+    assert_eq!(take(&mut tables, &broken), Some((0x101, psi::Coding::H264)));
+    assert_eq!(tables.packets(), [&pat[..], &pmt].concat());
+    let audio = table(0x100, 2, &[0xe1, 2, 0xf0, 0, 0x0f, 0xe1, 2, 0xf0, 0], 1);
+    assert_eq!(take(&mut tables, &audio), Some((0x102, psi::Coding::NoVideo)));
+    assert_eq!(tables.packets(), [&pat[..], &audio].concat());
+}
+
+#[test]
+fn bytes_that_are_no_packets_pass() {
+    let stream = mux(&video(X264), "h264");
+    let mut broken = b"Garbage before it".to_vec();
+    broken.extend_from_slice(&stream[..100 * PACKET]);
+    broken.extend_from_slice(&[0; 50]);
+    broken.extend_from_slice(&stream[100 * PACKET..]);
+    for pieces in [7, 188, 1316, broken.len()] {
+        for purpose in [Use::File, Use::Channel] {
+            let runs = run(&broken, pieces, Stream::new(purpose, Repairs::new(true).channel(Medium::Srt)));
+            assert!(join(&runs) == broken, "{purpose:?} {pieces}");
+            // Found again behind the garbage, whatever the pieces: at least the later key frames.
+            assert!(purpose == Use::File || pieces < 188 || joints(&runs).len() >= 4, "{pieces}");
+        }
+    }
+    // Something else: everyone may begin anywhere.
+    let runs = run(&[7; 4000], 1000, Stream::new(Use::Channel, None));
+    assert!(runs.iter().filter(|run| run.joint.as_ref().is_some_and(Bytes::is_empty)).count() >= 4);
+}
