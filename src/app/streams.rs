@@ -50,10 +50,11 @@ impl Streams {
             alarms: alarms.clone(),
             blocking: blocking.clone(),
             relay: relay.clone(),
-            repairs,
+            repairs: repairs.clone(),
             sessions: sessions.clone(),
         });
-        let rtmp = rtmp::spawn(rtmp::Deps { alarms, blocking, relay: relay.clone(), sessions, tls }, open_files);
+        let rtmp =
+            rtmp::spawn(rtmp::Deps { alarms, blocking, relay: relay.clone(), repairs, sessions, tls }, open_files);
         let streams = Self { relay, rtmp, srt };
         let prepared = streams.prepare(config).await?;
         streams.apply(config, prepared);

@@ -1,4 +1,4 @@
-//! Bodies of RTMP's video and audio messages, as in FLV: what they are, and the sequence headers that late viewers lack.
+//! Bodies of RTMP's video messages, as in FLV: the sequence headers that late viewers lack.
 //!
 //! What a late viewer needs. It gets the channel's last sequence header and begins with a key frame; decoders take the
 //! sets from that header, and without one they do not even know that NAL units carry lengths. So sets that are only
@@ -19,10 +19,10 @@ use super::sets::Sets;
 
 /// What a video message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Video {
-    pub kind: Kind,
+struct Video {
+    kind: Kind,
     /// Decoding may begin here.
-    pub is_key: bool,
+    is_key: bool,
     /// The codec, if we can read its frames.
     codec: Option<Codec>,
     /// Where record or frame begin.
@@ -30,7 +30,7 @@ pub struct Video {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+enum Kind {
     /// The decoder's configuration.
     Header,
     Frame,
@@ -40,7 +40,7 @@ pub enum Kind {
 
 impl Video {
     /// Reads the head of a message; `None` if it is too short.
-    pub fn read(body: &[u8]) -> Option<Self> {
+    fn read(body: &[u8]) -> Option<Self> {
         let first = *body.first()?;
         if first & 0x80 != 0 { Self::enhanced(body) } else { Self::classic(first, body) }
     }
@@ -109,19 +109,6 @@ const COMMAND: u8 = 5;
 /// Packet types of enhanced RTMP.
 const MULTITRACK: u8 = 6;
 const MODIFIED: u8 = 7;
-
-/// Whether an audio message is a decoder's configuration.
-pub fn is_audio_header(body: &[u8]) -> bool {
-    match body {
-        [first, kind, ..] if first >> 4 == 10 => *kind == 0,
-        [first, ..] if first >> 4 == 9 => match first & 0x0f {
-            // Several tracks: the type stands in the next byte.
-            5 => body.get(1).is_some_and(|kind| kind & 0x0f == 0),
-            kind => kind == 0,
-        },
-        _ => false,
-    }
-}
 
 /// The sequence headers of one channel.
 pub struct Headers {

@@ -19,9 +19,12 @@ use super::address;
 use super::connection::{Ask, Connection, Input, Output, Reason};
 use super::outbox::Outbox;
 use super::server::{Seat, Shared};
+use super::tag;
 use super::wire_driver::Wire;
 use crate::base::clock::Now;
-use crate::relay::{Item, Next, Protocol, Publisher, Refused, Subscriber};
+use crate::media::Medium;
+use crate::media::flv::Headers;
+use crate::relay::{Item, Next, Protocol, Publisher, Refused, Subscriber, Track};
 use crate::session::{self, Kind};
 
 /// Bytes of one read; they lie on the stack of the one thread.
@@ -55,7 +58,7 @@ struct Peer {
 /// What it does in the relay.
 enum Part {
     None,
-    Publishes { publisher: Publisher },
+    Publishes { publisher: Publisher, headers: Option<Headers> },
     Plays { path: String, subscriber: Subscriber },
 }
 
@@ -177,9 +180,15 @@ impl Peer {
     }
 
     fn publish(&mut self, item: Item) {
-        if let Part::Publishes { publisher } = &self.part {
-            publisher.push(item);
+        let Part::Publishes { publisher, headers } = &mut self.part else { return };
+        let missing =
+            headers.as_mut().filter(|_| item.track == Track::Video).and_then(|headers| headers.push(&item.bytes));
+        if let Some(bytes) = missing
+            && let Some(tag) = tag::video(&bytes)
+        {
+            publisher.push(Item { role: tag.role, bytes, ..item });
         }
+        publisher.push(item);
     }
 
     /// Answers what the connection asks for.
@@ -217,7 +226,8 @@ impl Peer {
                 self.log_as("PUBLISH", action, &path, &refused.to_string());
                 ("NetStream.Publish.BadName", refused.to_string())
             })?;
-        self.part = Part::Publishes { publisher };
+        let headers = self.shared.deps.repairs.channel(Medium::Rtmp).map(Headers::new);
+        self.part = Part::Publishes { publisher, headers };
         self.log("START", "");
         self.session = self.begin_session(path.clone(), &path, "publish:");
         Ok(())
@@ -389,7 +399,7 @@ impl Peer {
     fn log(&self, action: &str, text: &str) {
         let (who, path) = match &self.part {
             Part::None => ("CONNECT", ""),
-            Part::Publishes { publisher } => ("PUBLISH", &**publisher.path()),
+            Part::Publishes { publisher, .. } => ("PUBLISH", &**publisher.path()),
             Part::Plays { path, .. } => ("PLAY", path.as_str()),
         };
         self.log_as(who, action, path, text);

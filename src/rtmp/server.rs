@@ -23,6 +23,7 @@ use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::config::{self, Address};
 use crate::listen::{self, Host, Listening, Prepared, bind};
+use crate::media::Repairs;
 use crate::relay::Relay;
 use crate::session;
 use crate::tls::{self, Gate};
@@ -71,6 +72,7 @@ pub struct Deps {
     pub alarms: Alarms,
     pub blocking: Blocking,
     pub relay: Relay,
+    pub repairs: Repairs,
     pub sessions: session::Registry,
     pub tls: tls::Handle,
 }

@@ -54,21 +54,6 @@ fn heads_of_video_messages() {
 }
 
 #[test]
-fn headers_of_audio() {
-    for (body, expected) in [
-        (&b"\xaf\x00\x12\x10"[..], true),
-        (b"\xaf\x01x", false),
-        (b"\x90Opus", true),
-        (b"\x91Opus", false),
-        (b"\x95\x00Opus", true),
-        (b"\x2f\x00", false),
-        (b"", false),
-    ] {
-        assert_eq!(is_audio_header(body), expected, "{body:?}");
-    }
-}
-
-#[test]
 fn a_record_is_made_as_it_was() {
     for (encoder, format) in [
         ("libx264 -preset ultrafast", "h264"),
