@@ -7,25 +7,30 @@
 //! A subscriber's send buffer never fills: items are only taken from the channel while it is half empty, so that a slow
 //! reader falls behind in the channel, where it is moved to the next start point.
 
+mod feed;
+mod reader;
+
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use feed::Feed;
+use reader::Reader;
 use srt_protocol::connection::{Connection as Accepted, ConnectionSettings, DuplexConnection};
 use srt_protocol::options::{LiveBandwidthMode, PacketCount, PacketSize};
 use srt_protocol::packet::{ControlPacket, ControlTypes, Packet, SeqNumber, SocketId, TimeStamp};
 use srt_protocol::protocol::handshake::Handshake;
 use srt_protocol::settings::CipherSettings;
 
-use super::filter::{HEADER, Head, Kind, PAYLOAD};
+use super::filter::{HEADER, Head, Kind};
 use super::handshake::{Conclusion, FLOW_WINDOW};
 use super::journal::{self, Journal, Topics};
 use super::outbox::Outbox;
 use super::stats::{Books, Count, Level, Stats};
 use crate::base::clock::Now;
-use crate::media::{Repair, ts};
-use crate::relay::{self, Item, Next, Role, Track};
+use crate::media::Repair;
+use crate::relay;
 
 /// Silence after which a peer is gone; noticed at the next tick, at most half a second later (decisions.md).
 pub const PEER_IDLE: Duration = Duration::from_secs(2);
@@ -37,10 +42,6 @@ pub(super) const DELAY_CEILING: Duration = Duration::from_secs(8);
 pub(super) const RECEIVE_PACKETS: u64 = 8192;
 /// Packets that are kept until they are acknowledged or too late.
 pub(super) const SEND_PACKETS: u64 = 8192;
-/// No further items are taken from the channel while this many packets are kept.
-const SEND_AHEAD: u64 = SEND_PACKETS / 2;
-/// Items that one tick takes from the channel: a late joiner gets its group of pictures over some ticks.
-const ITEMS_PER_TICK: usize = 64;
 /// A subscriber that acknowledges nothing for this long, although it was sent something, is ended.
 pub(super) const STALLED: Duration = Duration::from_secs(5);
 /// Packets that were dropped as too late; the crate keeps some bytes of each for ever, so the connection is ended.
@@ -81,27 +82,6 @@ pub(super) enum End {
 pub(super) enum Side {
     Publisher(Box<Feed>),
     Subscriber(Reader),
-}
-
-/// What a publisher brings on its way into the channel.
-pub(super) struct Feed {
-    channel: relay::Publisher,
-    stream: ts::Stream,
-    runs: Vec<ts::Run>,
-}
-
-/// What a subscriber has got.
-pub(super) struct Reader {
-    channel: relay::Subscriber,
-    /// Stamp of the last packet: it does not go back, and the first ones do not lie before the connection.
-    clock: Instant,
-    has_begun: bool,
-    /// The publisher has left; the end comes when the peer has had time to get the rest.
-    over: Option<Instant>,
-    /// The last acknowledgement that named a new packet, or when there was nothing to acknowledge.
-    acknowledged: Instant,
-    last_ack: u32,
-    too_late: u64,
 }
 
 /// One connection.
@@ -150,21 +130,12 @@ pub(super) fn delays(conclusion: &Conclusion) -> (Duration, Duration) {
 }
 
 impl Side {
-    pub(super) fn publisher(channel: relay::Publisher, repair: Option<Repair>) -> Self {
-        let stream = ts::Stream::new(ts::Use::Channel, repair);
-        Self::Publisher(Box::new(Feed { channel, stream, runs: Vec::new() }))
+    pub(super) fn publisher(now: Instant, channel: relay::Publisher, repair: Option<Repair>) -> Self {
+        Self::Publisher(Box::new(Feed::new(now, channel, repair)))
     }
 
     pub(super) fn subscriber(now: Instant, channel: relay::Subscriber) -> Self {
-        Self::Subscriber(Reader {
-            channel,
-            clock: now,
-            has_begun: false,
-            over: None,
-            acknowledged: now,
-            last_ack: 0,
-            too_late: 0,
-        })
+        Self::Subscriber(Reader::new(now, channel))
     }
 
     pub(super) fn is_publisher(&self) -> bool {
@@ -207,9 +178,11 @@ impl Connection {
             return;
         }
         let mut bytes = Bytes::copy_from_slice(datagram);
-        let Ok(packet) = Packet::parse(&mut bytes, self.peer.is_ipv6()) else { return };
-        if let Packet::Control(ControlPacket { control_type: ControlTypes::Ack(ack), .. }) = &packet {
-            self.books.acknowledged(ack);
+        let Ok(mut packet) = Packet::parse(&mut bytes, self.peer.is_ipv6()) else { return };
+        if let (Side::Subscriber(reader), Packet::Control(control)) = (&mut self.side, &mut packet)
+            && !reader.temper(now.mono, &mut self.books, self.delays.1, &mut control.control_type)
+        {
+            return;
         }
         self.core.handle_packet_input(now.mono, Ok((packet, self.peer)));
     }
@@ -238,10 +211,16 @@ impl Connection {
         let mut drop_requests = 0;
         while let Some((mut packet, to)) = self.core.next_packet(now.mono) {
             match &mut packet {
-                Packet::Data(data) => self.books.sent(now.mono, data.payload.len(), data.retransmitted),
+                Packet::Data(data) => {
+                    self.books.sent(now.mono, data.payload.len(), data.retransmitted);
+                    if let (true, Side::Subscriber(reader)) = (data.retransmitted, &mut self.side) {
+                        reader.sent_again(now.mono, data.seq_number.as_raw());
+                    }
+                }
                 Packet::Control(control) => match &mut control.control_type {
                     ControlTypes::Ack(ack) => self.books.acknowledge(ack),
-                    ControlTypes::Nak(_) => self.books.totals.sent_naks += 1,
+                    // `Feed` asks instead.
+                    ControlTypes::Nak(_) => continue,
                     ControlTypes::Srt(_) => self.books.totals.sent_keys += 1,
                     ControlTypes::DropRequest { .. } if drop_requests >= DROP_REQUESTS => continue,
                     ControlTypes::DropRequest { .. } => drop_requests += 1,
@@ -254,20 +233,20 @@ impl Connection {
                 self.note_packet(now, false, &sent);
             }
         }
+        let (rtt, delay) = (self.books.rtt(), self.delays.0);
+        let reports = match &mut self.side {
+            Side::Publisher(feed) => feed.ask(now.mono, rtt, delay),
+            Side::Subscriber(_) => Vec::new(),
+        };
+        for report in reports {
+            self.books.totals.sent_naks += 1;
+            self.say(now, ControlTypes::Nak(report), out);
+        }
     }
 
     /// Tells the peer that it is over.
     pub(super) fn say_goodbye(&mut self, now: Now, out: &mut Outbox) {
-        let timestamp =
-            u32::try_from(now.mono.saturating_duration_since(self.epoch).as_micros() & u128::from(u32::MAX))
-                .unwrap_or(0);
-        let goodbye = ControlPacket {
-            timestamp: TimeStamp::from_micros(timestamp),
-            dest_sockid: SocketId(self.remote),
-            control_type: ControlTypes::Shutdown,
-        };
-        let sent = out.add(self.peer, |bytes| goodbye.serialize(bytes)).to_vec();
-        self.note_packet(now, false, &sent);
+        self.say(now, ControlTypes::Shutdown, out);
     }
 
     /// Writes lines about this connection, if the topic is on.
@@ -323,7 +302,7 @@ impl Connection {
         let totals = &mut self.books.totals;
         match (head.kind, &mut self.side) {
             (Kind::KeepAlive, _) => true,
-            (Kind::Data, Side::Publisher(_)) => {
+            (Kind::Data, Side::Publisher(feed)) => {
                 self.moved = now;
                 let arrived = now.saturating_duration_since(self.epoch).as_micros();
                 let age = u32::try_from(arrived & u128::from(u32::MAX)).unwrap_or(0).wrapping_sub(head.timestamp);
@@ -332,7 +311,8 @@ impl Connection {
                 if age < FUTURE && age > self.delays.0 {
                     self.books.belated(age - self.delays.0);
                 }
-                self.books.received(head, length.saturating_sub(HEADER));
+                let missing = feed.note(now, head.first);
+                self.books.received(head, length.saturating_sub(HEADER), missing);
                 true
             }
             // The rest of its stream is still to be handed out.
@@ -380,89 +360,21 @@ impl Connection {
         self.end = self.end.or(reason);
     }
 
+    /// Sends what the crate does not.
+    fn say(&mut self, now: Now, control_type: ControlTypes, out: &mut Outbox) {
+        let age = now.mono.saturating_duration_since(self.epoch).as_micros();
+        let timestamp = TimeStamp::from_micros(u32::try_from(age & u128::from(u32::MAX)).unwrap_or(0));
+        let packet = ControlPacket { timestamp, dest_sockid: SocketId(self.remote), control_type };
+        let sent = out.add(self.peer, |bytes| packet.serialize(bytes)).to_vec();
+        self.note_packet(now, false, &sent);
+    }
+
     fn note_packet(&mut self, now: Now, is_received: bool, packet: &[u8]) {
         if self.topics.is_empty() {
             return;
         }
         for topic in super::topics_of(is_received, packet) {
             self.note(now, topic, || journal::dump(packet));
-        }
-    }
-}
-
-impl Feed {
-    /// Hands the data whose time has come to the channel.
-    fn release(&mut self, now: Instant, core: &mut DuplexConnection, delay: Duration) {
-        let mut dropped = core.statistics().rx_dropped_data;
-        loop {
-            if let Some((sent_at, bytes)) = core.next_data(now) {
-                self.stream.push(bytes, &mut self.runs);
-                self.publish((sent_at + delay).min(now));
-                continue;
-            }
-            // Nothing: or packets were given up and the next ones may be due.
-            let now_dropped = core.statistics().rx_dropped_data;
-            if now_dropped == dropped {
-                return;
-            }
-            dropped = now_dropped;
-        }
-    }
-
-    fn publish(&mut self, at: Instant) {
-        let item = |track, role, bytes| Item { track, role, stamp: 0, at, bytes };
-        for run in self.runs.drain(..) {
-            let role = if run.joint.is_some() { Role::Key } else { Role::Delta };
-            if let Some(tables) = run.joint {
-                // Not of any track: other counters in them do not make older start points useless.
-                self.channel.push(item(Track::Data, Role::Header(0), tables));
-            }
-            self.channel.push(item(Track::Mixed, role, run.bytes));
-        }
-    }
-}
-
-impl Reader {
-    /// Puts the next items of the channel into the send buffer; whether there were some.
-    fn fill(&mut self, now: Instant, core: &mut DuplexConnection, buffered: u64, delay: Duration) -> bool {
-        let room = usize::try_from(SEND_AHEAD.saturating_sub(buffered)).unwrap_or(0).min(ITEMS_PER_TICK);
-        let mut count = 0;
-        while count < room {
-            let item = match self.channel.take() {
-                Next::Item(item) => item,
-                Next::Empty => break,
-                Next::Ended => {
-                    // Until then it may ask again for what it has missed.
-                    self.over.get_or_insert(now + delay + DELAY);
-                    break;
-                }
-            };
-            // Headers are for those who begin; in the middle they would be packets that nobody sent.
-            if matches!(item.role, Role::Header(_)) && self.has_begun {
-                continue;
-            }
-            self.has_begun |= !matches!(item.role, Role::Header(_));
-            self.clock = self.clock.max(item.at.min(now));
-            let mut rest = item.bytes;
-            while !rest.is_empty() {
-                // Only tables can be longer than what fits into a packet.
-                let length = if rest.len() > PAYLOAD { ts::RUN_BYTES } else { rest.len() };
-                core.handle_data_input(now, Some((self.clock, rest.split_to(length))));
-                count += 1;
-            }
-        }
-        if count == 0 && buffered == 0 {
-            self.acknowledged = now;
-        }
-        count > 0
-    }
-
-    /// An acknowledgement has come.
-    fn hear(&mut self, now: Instant, head: &Head) {
-        // The number of a full one grows; a light one has none and comes only with progress.
-        if head.second == 0 || head.second != self.last_ack {
-            self.last_ack = head.second;
-            self.acknowledged = now;
         }
     }
 }

@@ -325,7 +325,7 @@ impl Listener {
             Refused::Full => Refusal::Overload,
             Refused::Path => Refusal::BadRequest,
         })?;
-        Ok(Side::publisher(channel, self.repairs.channel(Medium::Srt)))
+        Ok(Side::publisher(now.mono, channel, self.repairs.channel(Medium::Srt)))
     }
 
     fn subscribe(&mut self, now: Instant, resource: &str, id: u32) -> Result<Side, Refusal> {

@@ -503,7 +503,7 @@ fn sessions_are_counted_and_end_with_the_connection() {
     world.join(10, "cam,mode:publish");
     world.join(20, "cam");
     world.stream(10, 0, 400);
-    world.run(Duration::from_secs(1));
+    world.run(Duration::from_secs(3));
     let active = world.listener.sessions.list(world.now.mono);
     let shown: Vec<_> = active.iter().map(|it| (&*it.id, &*it.reference, &*it.location, &*it.peer)).collect();
     let expected = [("cam", "cam", "publish:cam", "192.0.2.1:10"), ("192.0.2.1:20", "cam", "play:cam", "192.0.2.1:20")];
