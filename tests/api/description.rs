@@ -73,7 +73,10 @@ fn processes() -> [Value; 2] {
             "id": "out", "address": "{memfs}/live.m3u8",
             "options": ["-c:v", "mpeg2video", "-c:a", "aac", "-f", "hls", "-hls_time", "1"],
             "cleanup": [{"pattern": "memfs:/live*", "max_files": 20, "max_file_age_seconds": 60, "purge_on_delete": true}],
-        }, {"id": "rtmp", "address": "{rtmp,name=tour}", "options": ["-map", "1:a", "-c:a", "aac", "-f", "flv"]}],
+        }, {"id": "rtmp", "address": "{rtmp,name=tour}", "options": ["-map", "1:a", "-c:a", "aac", "-f", "flv"]}, {
+            "id": "srt", "address": "{srt,name=tour,mode=publish}",
+            "options": ["-map", "0:v", "-c:v", "mpeg2video", "-f", "mpegts"],
+        }],
     });
     let ended = json!({
         "id": "ended", "reconnect": false,
@@ -119,6 +122,10 @@ fn everything_that_is_described_is_answered() {
         .env("CORE_DEBUG_PROFILING", "true")
         .env("CORE_RTMP_ENABLE", "true")
         .env("CORE_RTMP_ADDRESS", "127.0.0.1:${RTMP_PORT}")
+        .env("CORE_SRT_ENABLE", "true")
+        .env("CORE_SRT_ADDRESS", "127.0.0.1:${SRT_PORT}")
+        .env("CORE_SRT_LOG_ENABLE", "true")
+        .env("CORE_SRT_LOG_TOPICS", "listen,connection")
         .start();
     let mut tour = Tour { daemon, seen: Seen::new() };
     for process in processes() {
@@ -128,6 +135,7 @@ fn everything_that_is_described_is_answered() {
     tour.ask("PUT", "/api/v3/metadata/k", Some(&json!("v")), 200);
     view(&tour.daemon);
     tour.daemon.wait_for("/api/v3/rtmp", PATIENCE, |list| list[0]["name"] == "/tour");
+    tour.daemon.wait_for("/api/v3/srt", PATIENCE, |list| list["publisher"]["tour"].is_u64());
     let finished = |state: &Value| state["exec"] == "finished" && state["runtime_seconds"].is_u64();
     tour.daemon.wait_for("/api/v3/process/ended/state", PATIENCE, finished);
     for command in ["stop", "start"] {
@@ -152,6 +160,7 @@ fn everything_that_is_described_is_answered() {
 }
 
 const PATHS: &[&str] = &[
+    "/api/v3/srt",
     "/api",
     "/ping",
     "/api/openapi.json",

@@ -21,6 +21,7 @@ mod profiling;
 mod s3;
 mod server;
 mod session;
+mod srt;
 mod state;
 mod tls;
 mod vectors;

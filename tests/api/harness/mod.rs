@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod ports;
 pub(crate) mod s3;
 pub(crate) mod setup;
+pub(crate) mod srt;
 pub(crate) mod stub;
 pub(crate) mod tls;
 
