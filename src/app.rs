@@ -174,6 +174,7 @@ impl App {
             log: log.clone(),
             requests: counters.clone(),
             sessions: sessions.clone(),
+            srt: streams.srt.clone(),
             storage: storage.clone(),
             supervisor: supervisor.clone(),
         };

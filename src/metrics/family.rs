@@ -26,6 +26,8 @@ pub enum Family {
     Requests,
     LogEntries,
     Repairs,
+    Srt,
+    SrtDatagrams,
 }
 
 /// One value of each subject of a family.
@@ -114,7 +116,9 @@ impl Family {
             | Self::Uptime
             | Self::Daemon
             | Self::LogEntries
-            | Self::Repairs => &[],
+            | Self::Repairs
+            | Self::Srt
+            | Self::SrtDatagrams => &[],
         }
     }
 
@@ -148,6 +152,8 @@ impl Family {
             Self::Daemon => DAEMON,
             Self::Requests => const { &[alone("rill_http_requests_total")] },
             Self::LogEntries => by!("rill_log_entries_total", "level": "error" "warn" "info" "debug"),
+            Self::Srt => SRT,
+            Self::SrtDatagrams => by!("rill_srt_datagrams_total", "verdict": "taken" "filtered" "stray"),
             Self::Repairs => by!("rill_repaired_key_frames_total", "medium": "memfs" "rtmp" "srt"),
         }
     }
@@ -211,6 +217,13 @@ const DAEMON: &[Column] = &[
     alone("rill_disk_cache_misses_total"),
     alone("rill_history_bytes"),
     alone("rill_history_samples"),
+];
+
+const SRT: &[Column] = &[
+    alone("rill_srt_connections"),
+    alone("rill_srt_refused_total"),
+    alone("rill_srt_panicked_total"),
+    alone("rill_srt_unsent_total"),
 ];
 
 const fn described(name: &'static str, text: &'static str, labels: &'static [&'static str]) -> Description {

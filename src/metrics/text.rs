@@ -62,6 +62,11 @@ const EXPOSED: &[Exposed] = &[
     counter("uptime_seconds", "uptime_uptime", "Time since the start of the daemon"),
     own(Kind::Gauge, "rill_build_info", "Version of the daemon, always 1"),
     own(Kind::Counter, "rill_cpu_seconds_total", "CPU time of the daemon itself"),
+    own(Kind::Gauge, "rill_srt_connections", "Connections of the SRT server"),
+    own(Kind::Counter, "rill_srt_refused_total", "SRT callers that were turned away"),
+    own(Kind::Counter, "rill_srt_panicked_total", "SRT connections that ended by a fault of ours"),
+    own(Kind::Counter, "rill_srt_unsent_total", "Runs of SRT packets that the system did not take"),
+    own(Kind::Counter, "rill_srt_datagrams_total", "SRT datagrams; filtered ones are broken, stray ones for nobody"),
     own(Kind::Counter, "rill_repaired_key_frames_total", "Key frames that got the parameter sets they lacked"),
     own(Kind::Gauge, "rill_resident_bytes", "Resident memory of the daemon itself"),
     own(Kind::Gauge, "rill_heap_used_bytes", "Bytes of the heap that are allocated"),
@@ -226,6 +231,8 @@ mod tests {
             Family::Requests,
             Family::LogEntries,
             Family::Repairs,
+            Family::Srt,
+            Family::SrtDatagrams,
         ]);
         for column in families.flat_map(Family::columns) {
             let is_exposed = EXPOSED.iter().any(|exposed| exposed.metric == column.metric);

@@ -19,7 +19,7 @@ use crate::base::task;
 use crate::config;
 use crate::metrics::{Answer, Family, History, Query, Requests, Row, exposition};
 use crate::sys::usage::{self, Cgroups, Volume};
-use crate::{log, session, storage, supervisor};
+use crate::{log, session, srt, storage, supervisor};
 
 /// The volume is asked again after this time.
 const VOLUME_AGE: Duration = Duration::from_secs(5);
@@ -40,6 +40,7 @@ pub struct Deps {
     pub log: log::Handle,
     pub requests: Requests,
     pub sessions: session::Registry,
+    pub srt: srt::Handle,
     pub storage: storage::Handle,
     pub supervisor: supervisor::Handle,
 }

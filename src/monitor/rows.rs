@@ -11,6 +11,7 @@ use crate::media::Medium;
 use crate::metrics::{Family, Row};
 use crate::process::Transitions;
 use crate::session;
+use crate::srt;
 use crate::storage;
 use crate::supervisor::Measured;
 use crate::sys::usage::{Interface, Memory, Own, Volume};
@@ -209,8 +210,20 @@ pub(super) fn daemon(deps: &Deps, own: Option<Own>, history: Option<(usize, usiz
         Row::new(Family::Repairs, Vec::new(), repairs.map(number).to_vec()),
         Row::new(Family::LogEntries, Vec::new(), deps.log.entries().map(number).to_vec()),
     ];
+    rows.extend(deps.srt.counters().iter().flat_map(srt));
     rows.extend(by_code.map(|(code, count)| Row::new(Family::Requests, vec![code.to_string()], vec![number(count)])));
     rows
+}
+
+/// The SRT server, while it is on.
+pub(super) fn srt(counters: &srt::Counters) -> [Row; 2] {
+    let srt::Counters { connections, datagrams, filtered, strays, refused, panicked, unsent } = *counters;
+    let taken = datagrams.saturating_sub(filtered + strays);
+    let values = |values: &[u64]| values.iter().copied().map(number).collect();
+    [
+        Row::new(Family::Srt, Vec::new(), values(&[connections, refused, panicked, unsent])),
+        Row::new(Family::SrtDatagrams, Vec::new(), values(&[taken, filtered, strays])),
+    ]
 }
 
 fn by_state(of: Transitions) -> Vec<f64> {

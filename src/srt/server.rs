@@ -31,6 +31,7 @@ use crate::base::backoff::Backoff;
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::base::error::chain;
+use crate::base::task;
 use crate::config::{self, Address};
 use crate::listen::{self, Resolver};
 use crate::media::Repairs;
@@ -152,7 +153,7 @@ impl Handle {
             None => self.0.deps.alarms.clear(COMPONENT, ADDRESS),
             Some(error) => {
                 self.complain(&section.address, place, &error);
-                let search = Task(tokio::task::spawn_local(self.clone().search(section.clone())));
+                let search = Task(task::spawn(self.clone().search(section.clone())));
                 self.0.state.borrow_mut().search = Some(search);
             }
         }
@@ -214,7 +215,7 @@ impl Handle {
         core.note(now, "listen", || vec![format!("listening on {shown}")]);
         log::info!(target: COMPONENT, address = shown.as_str(); "Server started");
         let (socket, core) = (Rc::new(socket), Rc::new(RefCell::new(core)));
-        let task = Task(tokio::task::spawn_local(drive(Rc::downgrade(&socket), core.clone())));
+        let task = Task(task::spawn(drive(Rc::downgrade(&socket), core.clone())));
         self.0.state.borrow_mut().running = Some(Running { place, socket, core, _task: task });
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 
+use crate::base::tree;
 use crate::http::json::dec3;
 use crate::http::{Answer, Context, Error, Request, response};
 use crate::relay::ChannelView;
@@ -62,18 +63,19 @@ impl Serialize for Numbers {
 /// Everything.
 pub(crate) async fn get(ctx: &Context, _: Request) -> Answer {
     let view = ctx.srt.view(Instant::now()).ok_or_else(Error::not_found)?;
-    let publisher = view.channels.iter().map(|channel| (&*channel.path, channel.publisher)).collect();
+    let publisher = tree::map(view.channels.iter().map(|channel| (&*channel.path, channel.publisher)));
     let is_watched = |channel: &&ChannelView| !channel.subscribers.is_empty();
-    let subscriber = view.channels.iter().filter(is_watched).map(|it| (&*it.path, &it.subscribers[..])).collect();
+    let watched = view.channels.iter().filter(is_watched);
+    let subscriber = tree::map(watched.map(|it| (&*it.path, &it.subscribers[..])));
     let connections = view.connections.iter().map(|(id, stats, entries)| {
         let connection = Connection { log: log(entries), stats: numbers(stats) };
         (*id, connection)
     });
-    response::json(&Shown { publisher, subscriber, connections: connections.collect(), log: log(&view.log) })
+    response::json(&Shown { publisher, subscriber, connections: tree::map(connections), log: log(&view.log) })
 }
 
 fn log(entries: &Entries) -> Log<'_> {
-    entries.iter().map(|(topic, entries)| (*topic, entries.iter().map(line).collect())).collect()
+    tree::map(entries.iter().map(|(topic, entries)| (*topic, entries.iter().map(line).collect())))
 }
 
 fn line(entry: &Entry) -> Line<'_> {
