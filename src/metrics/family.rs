@@ -28,6 +28,8 @@ pub enum Family {
     Repairs,
     Srt,
     SrtDatagrams,
+    Relay,
+    Rtmp,
 }
 
 /// One value of each subject of a family.
@@ -109,6 +111,7 @@ impl Family {
             Self::Session => &["collector"],
             Self::Build => &["version", "commit"],
             Self::Requests => &["code"],
+            Self::Relay => &["protocol"],
             Self::Cpu
             | Self::Transitions
             | Self::Memory
@@ -118,7 +121,8 @@ impl Family {
             | Self::LogEntries
             | Self::Repairs
             | Self::Srt
-            | Self::SrtDatagrams => &[],
+            | Self::SrtDatagrams
+            | Self::Rtmp => &[],
         }
     }
 
@@ -151,6 +155,8 @@ impl Family {
             Self::Build => const { &[alone("rill_build_info")] },
             Self::Daemon => DAEMON,
             Self::Requests => const { &[alone("rill_http_requests_total")] },
+            Self::Relay => RELAY,
+            Self::Rtmp => RTMP,
             Self::LogEntries => by!("rill_log_entries_total", "level": "error" "warn" "info" "debug"),
             Self::Srt => SRT,
             Self::SrtDatagrams => by!("rill_srt_datagrams_total", "verdict": "taken" "filtered" "stray"),
@@ -224,6 +230,18 @@ const SRT: &[Column] = &[
     alone("rill_srt_refused_total"),
     alone("rill_srt_panicked_total"),
     alone("rill_srt_unsent_total"),
+];
+const RELAY: &[Column] = &[
+    alone("rill_relay_channels"),
+    alone("rill_relay_subscribers"),
+    alone("rill_relay_cached_bytes"),
+    alone("rill_relay_received_bytes_total"),
+    alone("rill_relay_dropped_items_total"),
+];
+const RTMP: &[Column] = &[
+    alone("rill_rtmp_connections"),
+    alone("rill_rtmp_connections_total"),
+    alone("rill_rtmp_connections_refused_total"),
 ];
 
 const fn described(name: &'static str, text: &'static str, labels: &'static [&'static str]) -> Description {

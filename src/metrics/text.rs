@@ -79,6 +79,14 @@ const EXPOSED: &[Exposed] = &[
     own(Kind::Counter, "rill_http_requests_total", "HTTP answers by status code"),
     own(Kind::Counter, "rill_http_received_bytes_total", "Bytes of HTTP request bodies"),
     own(Kind::Counter, "rill_http_sent_bytes_total", "Bytes of HTTP answer bodies"),
+    own(Kind::Gauge, "rill_relay_channels", "Live streams that are published"),
+    own(Kind::Gauge, "rill_relay_subscribers", "Players of live streams"),
+    own(Kind::Gauge, "rill_relay_cached_bytes", "Bytes that are kept for late players"),
+    own(Kind::Counter, "rill_relay_received_bytes_total", "Bytes of live streams that were published"),
+    own(Kind::Counter, "rill_relay_dropped_items_total", "Messages that players missed because they were too slow"),
+    own(Kind::Gauge, "rill_rtmp_connections", "Open RTMP connections"),
+    own(Kind::Counter, "rill_rtmp_connections_total", "RTMP connections that were accepted"),
+    own(Kind::Counter, "rill_rtmp_connections_refused_total", "RTMP connections that found no place"),
     own(Kind::Gauge, "rill_memfs_bound_bytes", "What files in memory may take, configured or implied"),
     own(Kind::Gauge, "rill_memfs_in_flight_bytes", "Bytes of uploads to memory that are not complete"),
     own(Kind::Gauge, "rill_memfs_held_bytes", "Bytes of replaced files in memory that readers still hold"),
@@ -233,6 +241,8 @@ mod tests {
             Family::Repairs,
             Family::Srt,
             Family::SrtDatagrams,
+            Family::Relay,
+            Family::Rtmp,
         ]);
         for column in families.flat_map(Family::columns) {
             let is_exposed = EXPOSED.iter().any(|exposed| exposed.metric == column.metric);

@@ -18,8 +18,9 @@ use crate::base::clock::Now;
 use crate::base::task;
 use crate::config;
 use crate::metrics::{Answer, Family, History, Query, Requests, Row, exposition};
+use crate::relay::Relay;
 use crate::sys::usage::{self, Cgroups, Volume};
-use crate::{log, session, srt, storage, supervisor};
+use crate::{log, rtmp, session, srt, storage, supervisor};
 
 /// The volume is asked again after this time.
 const VOLUME_AGE: Duration = Duration::from_secs(5);
@@ -38,7 +39,9 @@ pub struct Deps {
     pub alarms: Alarms,
     pub blocking: Blocking,
     pub log: log::Handle,
+    pub relay: Relay,
     pub requests: Requests,
+    pub rtmp: rtmp::Handle,
     pub sessions: session::Registry,
     pub srt: srt::Handle,
     pub storage: storage::Handle,

@@ -10,6 +10,8 @@ use crate::ffmpeg::{AvStream, IoProgress};
 use crate::media::Medium;
 use crate::metrics::{Family, Row};
 use crate::process::Transitions;
+use crate::relay::{Protocol, Totals};
+use crate::rtmp;
 use crate::session;
 use crate::srt;
 use crate::storage;
@@ -208,9 +210,11 @@ pub(super) fn daemon(deps: &Deps, own: Option<Own>, history: Option<(usize, usiz
         Row::new(Family::Build, build, vec![1.0]),
         Row::new(Family::Daemon, Vec::new(), values),
         Row::new(Family::Repairs, Vec::new(), repairs.map(number).to_vec()),
+        rtmp(deps.rtmp.stats()),
         Row::new(Family::LogEntries, Vec::new(), deps.log.entries().map(number).to_vec()),
     ];
     rows.extend(deps.srt.counters().iter().flat_map(srt));
+    rows.extend(Protocol::ALL.map(|protocol| relay(protocol, deps.relay.totals(protocol))));
     rows.extend(by_code.map(|(code, count)| Row::new(Family::Requests, vec![code.to_string()], vec![number(count)])));
     rows
 }
@@ -224,6 +228,16 @@ pub(super) fn srt(counters: &srt::Counters) -> [Row; 2] {
         Row::new(Family::Srt, Vec::new(), values(&[connections, refused, panicked, unsent])),
         Row::new(Family::SrtDatagrams, Vec::new(), values(&[taken, filtered, strays])),
     ]
+}
+
+fn relay(protocol: Protocol, totals: Totals) -> Row {
+    let Totals { channels, subscribers, cached_bytes, received_bytes, dropped_items } = totals;
+    let values = [channels, subscribers, cached_bytes, received_bytes, dropped_items].map(number);
+    Row::new(Family::Relay, vec![protocol.name().to_owned()], values.to_vec())
+}
+
+fn rtmp(stats: rtmp::Stats) -> Row {
+    Row::new(Family::Rtmp, Vec::new(), [stats.connections, stats.accepted, stats.refused].map(number).to_vec())
 }
 
 fn by_state(of: Transitions) -> Vec<f64> {

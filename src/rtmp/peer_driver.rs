@@ -93,7 +93,7 @@ pub(super) async fn serve(wire: Wire, address: SocketAddr, shared: Rc<Shared>, s
     let now = Instant::now();
     let mut peer = Box::new(Peer {
         core: Connection::new(now, shared.budget.clone()),
-        shared: shared.clone(),
+        shared,
         address,
         wire,
         outbox: Outbox::default(),
@@ -109,7 +109,6 @@ pub(super) async fn serve(wire: Wire, address: SocketAddr, shared: Rc<Shared>, s
         }
         catch_unwind(AssertUnwindSafe(|| peer.poll(cx, &seat))).unwrap_or_else(|_| {
             log::error!(target: COMPONENT, client = address.to_string().as_str(); "A connection failed");
-            shared.panicked();
             Poll::Ready(())
         })
     })

@@ -85,8 +85,6 @@ pub struct Stats {
     pub accepted: u64,
     /// Closed for want of a place, since the start.
     pub refused: u64,
-    /// Ended by a fault of ours, since the start.
-    pub panics: u64,
 }
 
 /// Cheap handle to the server, whether it is on or off.
@@ -299,10 +297,6 @@ impl Shared {
         let number = self.next.get();
         self.next.set(number + 1);
         number
-    }
-
-    pub(super) fn panicked(&self) {
-        self.count(|stats| stats.panics += 1);
     }
 
     fn count(&self, add: impl FnOnce(&mut Stats)) {
