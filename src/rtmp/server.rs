@@ -21,6 +21,7 @@ use super::peer_driver;
 use super::wire_driver::Wire;
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
+use crate::base::task;
 use crate::config::{self, Address};
 use crate::listen::{self, Host, Listening, Prepared, bind};
 use crate::media::Repairs;
@@ -254,7 +255,7 @@ impl Host for Rc<Entrance> {
         if let Some(Ok(address)) = socket.upgrade().map(|socket| socket.local_addr()) {
             log::info!(target: self.component(), address = address.to_string().as_str(); "Listening");
         }
-        tokio::task::spawn_local(accept(socket, self.clone()))
+        task::spawn(accept(socket, self.clone()))
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
@@ -266,7 +267,7 @@ impl Host for Rc<Entrance> {
         let entrance = self.clone();
         // IPv4 on a socket for all addresses is shown as such.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             let shared = entrance.shared.clone();
             let wire = match &entrance.gate {
                 None => Some(Wire::plain(stream)),

@@ -18,6 +18,8 @@ mod metrics;
 mod outside;
 mod process;
 mod profiling;
+mod rtmp;
+mod rtmp_hostile;
 mod s3;
 mod server;
 mod session;

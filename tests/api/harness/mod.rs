@@ -6,6 +6,7 @@
 pub(crate) mod described;
 pub(crate) mod http;
 pub(crate) mod ports;
+pub(crate) mod rtmp;
 pub(crate) mod s3;
 pub(crate) mod setup;
 pub(crate) mod srt;
@@ -136,6 +137,12 @@ impl Daemon {
     /// Where HTTPS listens.
     pub(crate) fn secure_address(&self) -> SocketAddr {
         let port = self.variables["TLS_PORT"].parse().expect("TLS_PORT is a number");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+
+    /// Where RTMP listens.
+    pub(crate) fn rtmp_address(&self) -> SocketAddr {
+        let port = self.variables["RTMP_PORT"].parse().expect("RTMP_PORT is a number");
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
