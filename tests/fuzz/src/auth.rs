@@ -1,0 +1,3 @@
+//! How secrets are compared.
+
+pub mod password;

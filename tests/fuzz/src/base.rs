@@ -1,0 +1,5 @@
+//! The leaves that the parsers use.
+
+pub mod clock;
+pub mod id;
+pub mod path;

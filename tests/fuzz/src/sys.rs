@@ -1,0 +1,3 @@
+//! The shape of datagrams on their way out.
+
+pub mod udp;
