@@ -19,11 +19,15 @@ use feed::Feed;
 use reader::Reader;
 use srt_protocol::connection::{Connection as Accepted, ConnectionSettings, DuplexConnection};
 use srt_protocol::options::{LiveBandwidthMode, PacketCount, PacketSize};
-use srt_protocol::packet::{ControlPacket, ControlTypes, Packet, SeqNumber, SocketId, TimeStamp};
+use srt_protocol::packet::{
+    AckStatistics, Acknowledgement, CompressedLossList, ControlPacket, ControlTypes, DataPacket, FullAckSeqNumber,
+    KeyingMaterialMessage, MsgNumber, Packet, SeqNumber, SocketId, SrtControlPacket, TimeSpan, TimeStamp,
+};
 use srt_protocol::protocol::handshake::Handshake;
+use srt_protocol::protocol::time::Rtt;
 use srt_protocol::settings::CipherSettings;
 
-use super::filter::{HEADER, Head, Kind};
+use super::filter::{self, HEADER, Head, Kind, word};
 use super::handshake::{Conclusion, FLOW_WINDOW};
 use super::journal::{self, Journal, Topics};
 use super::outbox::Outbox;
@@ -130,8 +134,13 @@ pub(super) fn delays(conclusion: &Conclusion) -> (Duration, Duration) {
 }
 
 impl Side {
-    pub(super) fn publisher(now: Instant, channel: relay::Publisher, repair: Option<Repair>) -> Self {
-        Self::Publisher(Box::new(Feed::new(now, channel, repair)))
+    pub(super) fn publisher(
+        now: Instant,
+        conclusion: &Conclusion,
+        channel: relay::Publisher,
+        repair: Option<Repair>,
+    ) -> Self {
+        Self::Publisher(Box::new(Feed::new(now, conclusion.sequence, channel, repair)))
     }
 
     pub(super) fn subscriber(now: Instant, channel: relay::Subscriber) -> Self {
@@ -177,8 +186,7 @@ impl Connection {
         if !self.concerns(now.mono, head, datagram.len()) {
             return;
         }
-        let mut bytes = Bytes::copy_from_slice(datagram);
-        let Ok(mut packet) = Packet::parse(&mut bytes, self.peer.is_ipv6()) else { return };
+        let Some(mut packet) = packet(head, datagram) else { return };
         if let (Side::Subscriber(reader), Packet::Control(control)) = (&mut self.side, &mut packet)
             && !reader.temper(now.mono, &mut self.books, self.delays.1, &mut control.control_type)
         {
@@ -376,6 +384,59 @@ impl Connection {
         for topic in super::topics_of(is_received, packet) {
             self.note(now, topic, || journal::dump(packet));
         }
+    }
+}
+
+/// The packet as the crate knows it. Its own parser is left out: a filtered packet needs little of it.
+fn packet(head: &Head, datagram: &[u8]) -> Option<Packet> {
+    let mut body = &datagram[HEADER..];
+    let field = |index| word(body, index);
+    let number = SeqNumber::new_truncate;
+    let control_type = match head.kind {
+        Kind::Data => {
+            let parsed = DataPacket::parse(&mut Bytes::copy_from_slice(datagram));
+            return parsed.ok().map(Packet::Data);
+        }
+        Kind::Handshake => return None,
+        Kind::KeepAlive => ControlTypes::KeepAlive,
+        Kind::Shutdown => ControlTypes::Shutdown,
+        Kind::Ack => ControlTypes::Ack(acknowledgement(number(field(0)?), head.second, body)),
+        Kind::Nak(_) => ControlTypes::Nak(CompressedLossList::try_from_iter(filter::losses(body).map(number))?),
+        Kind::Ack2 => ControlTypes::Ack2(FullAckSeqNumber::new(head.second)?),
+        Kind::DropRequest => ControlTypes::DropRequest {
+            msg_to_drop: MsgNumber::new_truncate(head.second),
+            range: number(field(0)?)..=number(field(1)?),
+        },
+        Kind::KeyRequest => {
+            let message = KeyingMaterialMessage::parse(&mut body).ok()?;
+            ControlTypes::Srt(SrtControlPacket::KeyRefreshRequest(message))
+        }
+        Kind::KeyResponse => {
+            let message = KeyingMaterialMessage::parse(&mut body).ok()?;
+            ControlTypes::Srt(SrtControlPacket::KeyRefreshResponse(message))
+        }
+    };
+    let (timestamp, dest_sockid) = (TimeStamp::from_micros(head.timestamp), SocketId(head.destination));
+    Some(Packet::Control(ControlPacket { timestamp, dest_sockid, control_type }))
+}
+
+/// **Source:** draft-sharabayko-srt §3.2.4.
+fn acknowledgement(number: SeqNumber, full: u32, body: &[u8]) -> Acknowledgement {
+    let field = |index| word(body, index);
+    let micros = |time: u32| TimeSpan::from_micros(i32::try_from(time).unwrap_or(i32::MAX));
+    let (Some(mean), Some(variance), Some(buffer_available)) = (field(1), field(2), field(3)) else {
+        return Acknowledgement::Lite(number);
+    };
+    let statistics = AckStatistics {
+        rtt: Rtt::new(micros(mean), micros(variance)),
+        buffer_available,
+        packet_receive_rate: field(4),
+        estimated_link_capacity: field(5),
+        data_receive_rate: field(6),
+    };
+    match FullAckSeqNumber::new(full) {
+        Some(full) => Acknowledgement::Full(number, statistics, full),
+        None => Acknowledgement::Small(number, statistics),
     }
 }
 

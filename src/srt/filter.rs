@@ -141,6 +141,25 @@ fn loss_list(body: &[u8]) -> Result<u32, Fault> {
     Ok(sum)
 }
 
+/// The numbers of a list that has passed.
+pub(super) fn losses(body: &[u8]) -> impl Iterator<Item = u32> {
+    let (mut index, mut range) = (0, 0..0);
+    std::iter::from_fn(move || {
+        if let Some(number) = range.next() {
+            return Some(number);
+        }
+        let start = word(body, index)?;
+        index += 1;
+        if start & HIGH_BIT == 0 {
+            return Some(start);
+        }
+        let start = start & !HIGH_BIT;
+        range = start + 1..word(body, index)? + 1;
+        index += 1;
+        Some(start)
+    })
+}
+
 fn drop_range(body: &[u8]) -> Result<Kind, Fault> {
     let (Some(first), Some(last)) = (word(body, 0), word(body, 1)) else { return Err(Fault::Short) };
     let is_sane = first & HIGH_BIT == 0 && last & HIGH_BIT == 0 && last.checked_sub(first).is_some_and(|it| it < SPAN);
@@ -204,6 +223,8 @@ mod tests {
         let check_list = |list: &[u32], expected: Result<u32, Fault>| {
             check_kind(&[&[0x8003_0000, 0, 0, 1], list].concat(), expected.map(Kind::Nak));
         };
+        let listed: Vec<u32> = losses(&packet(&[5, HIGH_BIT | 20, 22, 9])).collect();
+        assert_eq!(listed, [5, 20, 21, 22, 9]);
         check_list(&[5], Ok(1));
         check_list(&[5, 9, HIGH_BIT | 20, 29], Ok(12));
         check_list(&[], Err(Fault::LossList));

@@ -71,6 +71,8 @@ pub(super) struct Listener {
     /// Connections that are to be served before the next wait, and whether wholly.
     queue: VecDeque<(u32, Service)>,
     next_tick: Option<Instant>,
+    /// The queue holds a tick.
+    is_ticking: bool,
     next_sample: Instant,
     journal: Journal,
     counters: Counters,
@@ -108,6 +110,7 @@ impl Listener {
             keys: Keys::new(now),
             queue: VecDeque::new(),
             next_tick: None,
+            is_ticking: false,
             next_sample: now + SAMPLE,
             journal: Journal::default(),
             counters: Counters::default(),
@@ -130,7 +133,8 @@ impl Listener {
 
     /// Serves what has to be served until the outbox is full; false when all is done.
     pub(super) fn poll_output(&mut self, now: Now, out: &mut Outbox) -> bool {
-        if self.next_tick.is_some_and(|at| now.mono >= at) {
+        // One tick at a time: a box that is too slow for its connections must still read what comes.
+        if !self.is_ticking && self.next_tick.is_some_and(|at| now.mono >= at) {
             self.begin_tick(now);
         }
         while let Some((id, service)) = self.queue.pop_front() {
@@ -139,6 +143,7 @@ impl Listener {
                 return true;
             }
         }
+        self.is_ticking = false;
         false
     }
 
@@ -286,7 +291,7 @@ impl Listener {
         let Entry { mode, resource, cipher } = self.rules.admit(conclusion).map_err(refused)?;
         let id = self.fresh_id();
         let (handler, side) = match mode {
-            Mode::Publish => ("PUBLISH", self.publish(now, from, &resource, id, out)),
+            Mode::Publish => ("PUBLISH", self.publish(now, from, (&resource, id), conclusion, out)),
             _ => ("SUBSCRIBE", self.subscribe(now.mono, &resource, id)),
         };
         let side = side.map_err(|refusal| (handler, resource.clone(), refusal))?;
@@ -310,8 +315,8 @@ impl Listener {
         &mut self,
         now: Now,
         from: SocketAddr,
-        resource: &str,
-        id: u32,
+        (resource, id): (&str, u32),
+        conclusion: &Conclusion,
         out: &mut Outbox,
     ) -> Result<Side, Refusal> {
         // A publisher that was killed and comes back from its port before its old connection is found to be idle.
@@ -325,7 +330,7 @@ impl Listener {
             Refused::Full => Refusal::Overload,
             Refused::Path => Refusal::BadRequest,
         })?;
-        Ok(Side::publisher(now.mono, channel, self.repairs.channel(Medium::Srt)))
+        Ok(Side::publisher(now.mono, conclusion, channel, self.repairs.channel(Medium::Srt)))
     }
 
     fn subscribe(&mut self, now: Instant, resource: &str, id: u32) -> Result<Side, Refusal> {
@@ -357,6 +362,7 @@ impl Listener {
 
     /// Queues everyone, publishers first: what they bring goes on in the same tick.
     fn begin_tick(&mut self, now: Now) {
+        self.is_ticking = true;
         self.queue.clear();
         let ids = |wanted: bool| {
             let of_side = self.connections.iter().filter(move |(_, it)| it.side.is_publisher() == wanted);

@@ -4,9 +4,10 @@
 //! srt-protocol's core → the relay's channel → the connections of its subscribers → `outbox` → `server`. `stats` and
 //! `journal` keep what `/api/v3/srt` shows.
 //!
-//! Everything but `server` is pure. srt-protocol gives reordering, retransmission, timing and encryption; it sees no
-//! datagram that `filter` has not passed and no handshake at all (crates that answer hostile bytes with panics). Live
-//! mode only: no file transfers, no bonding, no packet filters, no rendezvous, no callers before 1.4.1.
+//! Everything but `server` is pure. srt-protocol gives reordering, retransmission, timing and encryption. Hostile bytes
+//! make it panic or count for seconds, so that it sees no datagram that `filter` has not passed, no handshake at all, and
+//! packets only as `connection` has made them. Live mode only: no file transfers, no bonding, no packet filters, no
+//! rendezvous, no callers before 1.4.1.
 
 mod access;
 mod connection;

@@ -36,10 +36,10 @@ pub(in crate::srt) struct Feed {
 }
 
 /// Packets that did not come, by number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Missing {
     /// The number that a new packet has.
-    expected: Option<u32>,
+    expected: u32,
     /// In order; at most `SPAN`, the size of the receive buffer.
     list: VecDeque<Gap>,
 }
@@ -52,9 +52,10 @@ struct Gap {
 }
 
 impl Feed {
-    pub(super) fn new(now: Instant, channel: relay::Publisher, repair: Option<Repair>) -> Self {
+    /// `first`: the number that the caller begins with.
+    pub(super) fn new(now: Instant, first: u32, channel: relay::Publisher, repair: Option<Repair>) -> Self {
         let stream = ts::Stream::new(ts::Use::Channel, repair);
-        Self { channel, stream, runs: Vec::new(), missing: Missing::default(), released: now }
+        Self { channel, stream, runs: Vec::new(), missing: Missing::new(first), released: now }
     }
 
     /// Packet `number` has come; how many before it are missing.
@@ -112,14 +113,18 @@ impl Feed {
 }
 
 impl Missing {
+    fn new(first: u32) -> Self {
+        Self { expected: first, list: VecDeque::new() }
+    }
+
     fn note(&mut self, now: Instant, number: u32) -> u32 {
-        let expected = *self.expected.get_or_insert(number);
+        let expected = self.expected;
         let ahead = number.wrapping_sub(expected) % NUMBERS;
         if ahead >= NUMBERS / 2 {
             self.list.retain(|gap| gap.number != number);
             return 0;
         }
-        self.expected = Some((number + 1) % NUMBERS);
+        self.expected = (number + 1) % NUMBERS;
         // The receive buffer does not take what lies further ahead.
         let kept = if ahead < SPAN { ahead } else { 0 };
         for step in 0..kept {
@@ -162,8 +167,8 @@ mod tests {
 
     #[test]
     fn gaps_are_asked_for_until_they_are_filled() {
-        let (mut missing, start) = (Missing::default(), Instant::now());
-        assert_eq!(noted(&mut missing, start, &[10, 11, 14, 15]), [0, 0, 2, 0]);
+        let (mut missing, start) = (Missing::new(9), Instant::now());
+        assert_eq!(noted(&mut missing, start, &[10, 9, 11, 14, 15]), [1, 0, 0, 2, 0]);
         assert_eq!(missing.due(start, RTT), [12, 13]);
         assert_eq!(missing.due(start + RTT / 2, RTT), [0; 0]);
         missing.note(start + RTT, 12);
@@ -174,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_would_come_too_late_is_forgotten() {
-        let (mut missing, start) = (Missing::default(), Instant::now());
+        let (mut missing, start) = (Missing::new(0), Instant::now());
         noted(&mut missing, start, &[0, 2]);
         noted(&mut missing, start + RTT, &[4]);
         missing.forget(start + RTT, RTT);
@@ -183,7 +188,7 @@ mod tests {
 
     #[test]
     fn numbers_wrap_and_the_list_is_bounded() {
-        let (mut missing, start) = (Missing::default(), Instant::now());
+        let (mut missing, start) = (Missing::new(NUMBERS - 2), Instant::now());
         assert_eq!(noted(&mut missing, start, &[NUMBERS - 2, 1, NUMBERS - 1, 2]), [0, 2, 0, 0]);
         assert_eq!(missing.due(start, RTT), [0]);
         assert_eq!(missing.note(start, 3 + SPAN), SPAN);

@@ -287,6 +287,19 @@ fn losses_are_made_good_both_ways() {
 }
 
 #[test]
+fn the_first_packet_of_all_may_be_lost() {
+    let mut world = World::new();
+    world.join(10, "cam,mode:publish");
+    world.join(20, "cam");
+    world.loss = 1000;
+    world.stream(10, 0, 1);
+    world.loss = 0;
+    world.stream(10, 1, 200);
+    world.run(Duration::from_secs(1));
+    check_numbers(&world.numbers(20), 0, 201);
+}
+
+#[test]
 fn encrypted_with_every_key_length() {
     for size in [KeySize::AES128, KeySize::AES192, KeySize::AES256] {
         let mut world = World::with(PASSPHRASE, "");

@@ -11,7 +11,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const REPEAT: Duration = Duration::from_millis(250);
 const VERSION: u32 = 0x0001_0501;
 const FLAGS: u32 = 0xBF;
-const DELAYS: u32 = 120 << 16 | 120;
+/// Two seconds each way: time to ask again even on a busy machine.
+const DELAYS: u32 = 2000 << 16 | 2000;
+
+/// Number of the first packet.
+const FIRST: u32 = 1000;
 
 /// Words as they stand on the wire.
 pub(crate) fn words(words: &[u32]) -> Vec<u8> {
@@ -56,7 +60,9 @@ pub(crate) struct Caller {
     /// The server's socket for it.
     pub(crate) id: u32,
     begun: Instant,
-    next: u32,
+    pub(crate) next: u32,
+    /// What was published, to be sent again when the server asks for it.
+    sent: Vec<Vec<u8>>,
 }
 
 impl Caller {
@@ -64,7 +70,7 @@ impl Caller {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         socket.connect(server).expect("an address");
         socket.set_read_timeout(Some(REPEAT)).expect("a time");
-        Self { socket, own: 77, id: 0, begun: Instant::now(), next: 1000 }
+        Self { socket, own: 77, id: 0, begun: Instant::now(), next: FIRST, sent: Vec::new() }
     }
 
     /// A caller that has been let in.
@@ -150,8 +156,38 @@ impl Caller {
     /// Sends the next data packet.
     pub(crate) fn publish(&mut self, payload: &[u8]) {
         let message = 0xC000_0000 | self.next & 0x03FF_FFFF;
-        self.send(&[&words(&[self.next, message, self.age(), self.id])[..], payload].concat());
+        let datagram = [&words(&[self.next, message, self.age(), self.id])[..], payload].concat();
+        self.send(&datagram);
+        self.sent.push(datagram);
         self.next += 1;
+    }
+
+    /// Answers a report of lost packets.
+    pub(crate) fn publish_again(&self, report: &[u8]) {
+        let mut index = 4;
+        while index * 4 < report.len() {
+            let start = word(report, index);
+            let mut end = start;
+            if start >> 31 == 1 {
+                index += 1;
+                end = word(report, index);
+            }
+            index += 1;
+            for number in start & 0x7FFF_FFFF..=end {
+                let Some(datagram) = number.checked_sub(FIRST).and_then(|at| self.sent.get(at as usize)) else {
+                    continue;
+                };
+                let mut datagram = datagram.clone();
+                datagram[4] |= 4;
+                self.send(&datagram);
+            }
+        }
+    }
+
+    /// Reports packets as lost.
+    pub(crate) fn ask_again(&self, from: u32, to: u32) {
+        let list = if from == to { vec![from] } else { vec![1 << 31 | from, to] };
+        self.control(0x8003_0000, 0, &list);
     }
 
     /// Acknowledges everything before `number`.
