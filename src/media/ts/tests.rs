@@ -174,7 +174,8 @@ fn sets_given_once_are_put_before_each_key_frame() {
 /// A section with its checksum, in packets of `pid`.
 fn table(pid: u16, id: u8, body: &[u8], first_counter: u8) -> Vec<u8> {
     let length = 5 + body.len() + 4;
-    let mut section = vec![id, 0xb0 | u8::try_from(length >> 8).expect("short"), (length & 0xff) as u8];
+    let [high, low] = u16::try_from(length).expect("short").to_be_bytes();
+    let mut section = vec![id, 0xb0 | high, low];
     section.extend_from_slice(&[0, 1, 0xc1, 0, 0]);
     section.extend_from_slice(body);
     let crc = psi::crc(&section);
