@@ -33,6 +33,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("rtmp-chunks", rtmp::chunks),
     ("rtmp-amf0", rtmp::amf0_values),
     ("rtmp-connection", rtmp::connection),
+    ("rtmp-handshake", rtmp::handshake),
     ("srt-datagrams", srt::datagrams),
     ("srt-stream-id", srt::stream_id),
     ("hls-playlist", playlist),

@@ -40,15 +40,25 @@ pub(crate) fn amf0_values(data: &[u8]) {
     let _ = amf0::split_text(data);
 }
 
+/// All bytes of a client.
+pub(crate) fn handshake(data: &[u8]) {
+    let (size, data) = pieces(data);
+    serve(size, &[], data);
+}
+
 /// The bytes of a client behind its handshake.
 pub(crate) fn connection(data: &[u8]) {
     let (size, data) = pieces(data);
+    let mut handshake = vec![3];
+    handshake.resize(1 + 2 * 1536, 0);
+    serve(size, &handshake, data);
+}
+
+fn serve(size: usize, handshake: &[u8], data: &[u8]) {
     let mut now = Instant::now();
     let mut core = Connection::new(now, Budget::default());
     let mut headers = Repairs::new(true).channel(Medium::Rtmp).map(Headers::new);
-    let mut handshake = vec![3];
-    handshake.resize(1 + 2 * 1536, 0);
-    for mut piece in [&handshake[..]].into_iter().chain(data.chunks(size)) {
+    for mut piece in [handshake].into_iter().chain(data.chunks(size)) {
         now += Duration::from_millis(5);
         while !piece.is_empty() {
             core.handle_input(now, Input::Bytes(&mut piece));
