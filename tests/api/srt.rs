@@ -11,6 +11,8 @@ use crate::harness::srt::{Caller, extension, key_message, offer, stream_id, word
 use crate::harness::{Daemon, Setup};
 
 const PATIENCE: Duration = Duration::from_secs(40);
+/// No step of the loop may take more; here all steps together do not, in a build without optimisation.
+const STEP_CEILING: Duration = Duration::from_millis(50);
 const ACTIVE: &str = "/api/v3/session/active?collectors=srt";
 
 fn setup() -> Setup {
@@ -134,8 +136,11 @@ fn sessions_end_with_the_connection() {
 
 /// Puts changes in force and waits until that has been done.
 fn reload(daemon: &Daemon, changes: &Value) {
-    let text = "The configuration has been reloaded";
-    let count = || daemon.log().matches(text).count() + daemon.log().matches("can't be put in force").count();
+    // The API has every line; in the output repeated ones are counted.
+    let count = || {
+        let log = daemon.json("/api/v3/log").to_string();
+        log.matches("The configuration has been reloaded").count() + log.matches("can't be put in force").count()
+    };
     let before = count();
     daemon.call("PUT", "/api/v3/config", changes, 200);
     assert_eq!(daemon.get("/api/v3/config/reload").status, 200);
@@ -172,6 +177,12 @@ fn a_reload_keeps_what_has_not_changed() {
     assert_eq!(daemon.json("/api/v3/srt")["publisher"], json!({}));
     daemon.variables.insert("SRT_PORT".to_owned(), other.to_string());
     Caller::admitted(server(&daemon), "cam,mode:publish,token:tok");
+    // All addresses in place of one: the old socket makes way.
+    let everywhere = json!({"version": 3, "srt": {"enable": true, "address": format!(":{other}"), "token": "tok"}});
+    reload(&daemon, &everywhere);
+    Caller::admitted(server(&daemon), "all,mode:publish,token:tok");
+    assert!(daemon.log().contains("client=\"127.0.0.1:"), "an IPv4 caller is shown as one: {}", daemon.log_tail());
+    assert!(!daemon.log().contains("ffff"), "{}", daemon.log_tail());
     reload(&daemon, &json!({"version": 3, "srt": {"enable": false}}));
     assert_eq!(daemon.get("/api/v3/srt").status, 404);
 }
@@ -184,6 +195,14 @@ fn a_taken_port_ends_the_start_with_its_reason() {
     let status = daemon.run_to_end().expect("it ends");
     assert!(!status.success());
     assert!(daemon.log().lines().last().is_some_and(|line| line.contains(&address)), "{}", daemon.log_tail());
+}
+
+#[test]
+fn a_name_that_is_not_known_is_an_alarm() {
+    let daemon = setup().env("CORE_SRT_ADDRESS", "box.invalid:${SRT_PORT}").start();
+    let alarms = daemon.json("/api")["rill"]["alarms"].to_string();
+    assert!(alarms.contains("box.invalid"), "{alarms}");
+    Caller::admitted(server(&daemon), "cam,mode:publish");
 }
 
 #[test]
@@ -279,14 +298,27 @@ fn hostile_datagrams_cost_at_most_their_own_connection() {
         (0..5).for_each(|_| stream.step());
         for name in [&*format!("evil{round},mode:publish"), "beside"] {
             let caller = Caller::admitted(server(&daemon), name);
+            let before = processor_time(&daemon);
             hostile_packets(&caller);
             (0..5).for_each(|_| stream.step());
+            let spent = processor_time(&daemon) - before;
+            assert!(spent < STEP_CEILING, "{spent:?} for a handful of packets");
             caller.control(0x8005_0000, 0, &[0]);
         }
     }
     stream.check("hostile datagrams");
     assert_eq!(daemon.get("/ping").status, 200);
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log_tail());
+}
+
+/// What all threads of the daemon have used.
+fn processor_time(daemon: &Daemon) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs").flatten();
+    let nanos = tasks.filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
 /// Kilobytes that the daemon holds.
