@@ -77,8 +77,8 @@ impl Channel {
         Self { publisher, ..Self::default() }
     }
 
-    /// Takes an item; `bound` bytes are what the ring may take. Who waited is to be woken.
-    pub(super) fn push(&mut self, item: Item, bound: usize) -> Vec<Waker> {
+    /// Takes an item; `bound` bytes are what the ring may take.
+    pub(super) fn push(&mut self, item: Item, bound: usize) {
         self.received_bytes += item.bytes.len() as u64;
         match item.role {
             Role::Header(slot) => self.keep_header(slot, &item),
@@ -90,7 +90,6 @@ impl Channel {
         while self.is_too_large(bound) || self.is_too_old(now) {
             self.drop_oldest();
         }
-        self.wakers()
     }
 
     /// There will be no more items.
@@ -173,7 +172,8 @@ impl Channel {
         }
     }
 
-    fn wakers(&mut self) -> Vec<Waker> {
+    /// Those who wait, to be woken.
+    pub(super) fn wakers(&mut self) -> Vec<Waker> {
         self.seats.iter_mut().filter_map(|seat| seat.waker.take()).collect()
     }
 

@@ -216,8 +216,19 @@ impl Publisher {
 
     /// Hands an item to all subscribers and wakes those who wait; several in a row wake them once.
     pub fn push(&self, item: Item) {
+        self.push_quietly(item);
+        self.wake();
+    }
+
+    /// As `push`, but who waits goes on waiting until `wake`: each wake-up is a write for each subscriber.
+    pub fn push_quietly(&self, item: Item) {
         let share = self.relay.share();
-        let woken = self.channel.borrow_mut().push(item, share);
+        self.channel.borrow_mut().push(item, share);
+    }
+
+    /// Wakes those who wait.
+    pub fn wake(&self) {
+        let woken = self.channel.borrow_mut().wakers();
         woken.into_iter().for_each(std::task::Waker::wake);
     }
 

@@ -283,6 +283,22 @@ fn a_batch_wakes_once() {
     assert_eq!(bench.publisher.subscribers(), 0);
 }
 
+#[test]
+fn what_is_pushed_quietly_wakes_nobody_until_the_end_of_the_batch() {
+    let mut bench = Bench::new();
+    let mut waiting = bench.join();
+    let (woken, waker) = counter();
+    assert_eq!(waiting.take(), Next::Empty);
+    assert!(waiting.poll_ready(&Context::from_waker(&waker)).is_pending());
+    let bytes = Bytes::from_static(b"x");
+    bench.publisher.push_quietly(Item { track: Track::Video, role: Role::Key, stamp: 1, at: bench.now, bytes });
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+    bench.publisher.wake();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert_eq!(drain(&mut waiting), [1]);
+    assert_eq!(bench.video(Role::Delta), 1);
+}
+
 #[derive(Default)]
 struct Counter(AtomicUsize);
 

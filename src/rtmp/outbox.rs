@@ -68,16 +68,19 @@ impl Outbox {
     }
 
     /// Adds a message of a stream.
-    pub(super) fn push_item(&mut self, item: &Item) {
+    pub(super) fn push_item(&mut self, item: Item) {
         let stamp = match item.role {
             // Headers precede what they are needed for, whenever they came.
             Role::Header(_) => self.times.as_ref().map_or(0, |times| times.top),
             _ => self.times.get_or_insert(Times { base: item.stamp, top: 0 }).shift(item.stamp),
         };
         let (first, next) = media_heads(item.track, stamp, item.bytes.len());
-        let mut rest = item.bytes.clone();
+        let mut rest = item.bytes;
         self.push_head(first);
-        self.push(rest.split_to(rest.len().min(CHUNK_BYTES)));
+        if rest.len() <= CHUNK_BYTES {
+            return self.push(rest);
+        }
+        self.push(rest.split_to(CHUNK_BYTES));
         while !rest.is_empty() {
             self.push_head(next.clone());
             self.push(rest.split_to(rest.len().min(CHUNK_BYTES)));

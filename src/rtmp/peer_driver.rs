@@ -6,6 +6,7 @@
 //! over unread bytes would take the answer back.
 
 use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use super::address;
@@ -31,6 +33,8 @@ use crate::session::{self, Kind};
 const READ_BYTES: usize = 16 * 1024;
 /// Reads and writes of one wake-up.
 const ROUNDS: usize = 8;
+/// Sound waits so long for a picture to go with it, since each wake-up is a write for each player.
+const GATHER_TIME: Duration = Duration::from_millis(40);
 /// How long a peer may take nothing of what is written to it.
 const BLOCKED_TIME: Duration = Duration::from_secs(10);
 /// How long a peer that is told to go has to hear it.
@@ -49,6 +53,8 @@ struct Peer {
     outbox: Outbox,
     part: Part,
     session: Option<Session>,
+    /// When players are to be woken for what has been published.
+    gathered: Option<Instant>,
     /// Since when nothing could be written.
     blocked: Option<Instant>,
     farewell: Option<Farewell>,
@@ -58,7 +64,7 @@ struct Peer {
 /// What it does in the relay.
 enum Part {
     None,
-    Publishes { publisher: Publisher, headers: Option<Headers> },
+    Publishes { publisher: Publisher, headers: Option<Headers>, has_picture: bool },
     Plays { path: String, subscriber: Subscriber },
 }
 
@@ -99,6 +105,7 @@ pub(super) async fn serve(wire: Wire, address: SocketAddr, shared: Rc<Shared>, s
         outbox: Outbox::default(),
         part: Part::None,
         session: None,
+        gathered: None,
         blocked: None,
         farewell: None,
         timer: Box::pin(tokio::time::sleep_until(now.into())),
@@ -118,20 +125,23 @@ pub(super) async fn serve(wire: Wire, address: SocketAddr, shared: Rc<Shared>, s
 impl Peer {
     fn poll(&mut self, cx: &mut Context<'_>, seat: &Seat) -> Poll<()> {
         let now = Instant::now();
+        let mut read = Step::Moved;
         for _ in 0..ROUNDS {
-            let read = self.read(cx, now, seat);
-            if read == Step::Over {
-                return Poll::Ready(());
+            if read == Step::Moved {
+                read = self.read(cx, now, seat);
             }
-            self.fill(now);
+            let has_more = self.fill(now);
             let written = self.write(cx, now);
-            if written == Step::Over || self.is_gone(cx, now) {
+            if read == Step::Over || written == Step::Over || self.is_gone(cx, now) {
                 return Poll::Ready(());
             }
-            if read == Step::Rests && written == Step::Rests {
+            let is_written = written == Step::Rests || self.outbox.is_empty() && !has_more;
+            if read == Step::Rests && is_written {
+                self.hand_on(now);
                 return self.rest(cx, now);
             }
         }
+        self.hand_on(now);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -141,15 +151,16 @@ impl Peer {
         if self.outbox.is_congested() {
             return Step::Rests;
         }
-        let mut buffer = [0; READ_BYTES];
+        let mut space = [MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut space);
         match self.wire.poll_read(cx, &mut buffer) {
             Poll::Pending => Step::Rests,
-            Poll::Ready(Ok(count)) if count > 0 => {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                 if let Some(session) = &mut self.session {
-                    session.received += count as u64;
+                    session.received += buffer.filled().len() as u64;
                 }
                 if self.farewell.is_none() {
-                    self.feed(now, &buffer[..count], seat);
+                    self.feed(now, buffer.filled(), seat);
                 }
                 Step::Moved
             }
@@ -170,24 +181,41 @@ impl Peer {
             match output {
                 Output::Send(bytes) => self.outbox.push(bytes),
                 Output::Ask(ask) => self.decide(&ask, seat),
-                Output::Item(item) => self.publish(item),
+                Output::Item(item) => self.publish(now, item),
                 Output::Codec(codec) => self.log("STREAM", codec.name()),
-                Output::Leave => self.leave(now),
+                Output::Leave => {
+                    self.leave(now);
+                    seat.set_settled(false);
+                }
                 Output::Close(reason) => self.close(now, reason),
             }
         }
     }
 
-    fn publish(&mut self, item: Item) {
-        let Part::Publishes { publisher, headers } = &mut self.part else { return };
+    fn publish(&mut self, now: Instant, item: Item) {
+        let Part::Publishes { publisher, headers, has_picture } = &mut self.part else { return };
+        *has_picture |= item.track == Track::Video;
+        let is_awaited = item.track == Track::Video || !*has_picture;
+        let due = if is_awaited { now } else { now + GATHER_TIME };
+        self.gathered = Some(self.gathered.map_or(due, |before| before.min(due)));
         let missing =
             headers.as_mut().filter(|_| item.track == Track::Video).and_then(|headers| headers.push(&item.bytes));
         if let Some(bytes) = missing
             && let Some(tag) = tag::video(&bytes)
         {
-            publisher.push(Item { role: tag.role, bytes, ..item });
+            publisher.push_quietly(Item { role: tag.role, bytes, ..item });
         }
-        publisher.push(item);
+        publisher.push_quietly(item);
+    }
+
+    /// Wakes the players if what has been gathered for them is due.
+    fn hand_on(&mut self, now: Instant) {
+        if let Part::Publishes { publisher, .. } = &self.part
+            && self.gathered.is_some_and(|due| due <= now)
+        {
+            self.gathered = None;
+            publisher.wake();
+        }
     }
 
     /// Answers what the connection asks for.
@@ -226,7 +254,7 @@ impl Peer {
                 ("NetStream.Publish.BadName", refused.to_string())
             })?;
         let headers = self.shared.deps.repairs.channel(Medium::Rtmp).map(Headers::new);
-        self.part = Part::Publishes { publisher, headers };
+        self.part = Part::Publishes { publisher, headers, has_picture: false };
         self.log("START", "");
         self.session = self.begin_session(path.clone(), &path, "publish:");
         Ok(())
@@ -267,13 +295,13 @@ impl Peer {
         Some(Session { collector, id, received: 0, sent: 0, reported: now.mono })
     }
 
-    /// Takes from the relay what the peer has place for.
-    fn fill(&mut self, now: Instant) {
-        let Part::Plays { subscriber, .. } = &mut self.part else { return };
+    /// Takes from the relay what the peer has place for; whether there may be more.
+    fn fill(&mut self, now: Instant) -> bool {
+        let Part::Plays { subscriber, .. } = &mut self.part else { return false };
         while self.farewell.is_none() && !self.outbox.is_full() {
             match subscriber.take() {
-                Next::Item(item) => self.outbox.push_item(&item),
-                Next::Empty => return,
+                Next::Item(item) => self.outbox.push_item(item),
+                Next::Empty => return false,
                 Next::Ended => {
                     self.core.handle_input(now, Input::Ended);
                     break;
@@ -287,6 +315,7 @@ impl Peer {
                 _ => {}
             }
         }
+        self.farewell.is_none()
     }
 
     /// Writes once.
@@ -310,7 +339,8 @@ impl Peer {
                     session.sent += count as u64;
                 }
                 self.report(now);
-                Step::Moved
+                let is_broken = self.outbox.is_empty() && matches!(self.wire.poll_flush(cx), Poll::Ready(Err(_)));
+                if is_broken { Step::Over } else { Step::Moved }
             }
             Poll::Ready(_) => Step::Over,
         }
@@ -365,7 +395,7 @@ impl Peer {
     fn next_timeout(&self) -> Option<Instant> {
         let blocked = self.blocked.map(|since| since + BLOCKED_TIME);
         let farewell = self.farewell.as_ref().map(|farewell| farewell.until);
-        [self.core.next_timeout(), blocked, farewell].into_iter().flatten().min()
+        [self.core.next_timeout(), self.gathered, blocked, farewell].into_iter().flatten().min()
     }
 
     fn close(&mut self, now: Instant, reason: Reason) {
@@ -385,6 +415,7 @@ impl Peer {
             self.log("STOP", "");
         }
         self.part = Part::None;
+        self.gathered = None;
     }
 
     fn report(&mut self, now: Instant) {

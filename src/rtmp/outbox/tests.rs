@@ -45,7 +45,7 @@ fn read(bytes: &[u8]) -> Vec<(u8, u32, usize)> {
 #[track_caller]
 fn check_times(stamps: &[u32], expected: &[u32]) {
     let mut outbox = Outbox::default();
-    stamps.iter().for_each(|stamp| outbox.push_item(&video(*stamp)));
+    stamps.iter().for_each(|stamp| outbox.push_item(video(*stamp)));
     let seen: Vec<u32> = read(&drain(&mut outbox, usize::MAX)).iter().map(|(_, stamp, _)| *stamp).collect();
     assert_eq!(seen, expected);
 }
@@ -54,14 +54,14 @@ fn check_times(stamps: &[u32], expected: &[u32]) {
 fn messages_of_any_length_in_writes_of_any_length() {
     for step in [7, 64 * 1024, usize::MAX] {
         let mut outbox = Outbox::default();
-        outbox.push_item(&item(Track::Data, Role::Header(0), 9, vec![2; 10]));
-        outbox.push_item(&item(Track::Video, Role::Key, 1000, vec![1; CHUNK_BYTES * 2 + 1]));
-        outbox.push_item(&item(Track::Audio, Role::Key, 1020, vec![3; CHUNK_BYTES]));
+        outbox.push_item(item(Track::Data, Role::Header(0), 9, vec![2; 10]));
+        outbox.push_item(item(Track::Video, Role::Key, 1000, vec![1; CHUNK_BYTES * 2 + 1]));
+        outbox.push_item(item(Track::Audio, Role::Key, 1020, vec![3; CHUNK_BYTES]));
         let seen = read(&drain(&mut outbox, step));
         assert_eq!(seen, [(18, 0, 10), (9, 0, CHUNK_BYTES * 2 + 1), (8, 20, CHUNK_BYTES)]);
         // After hours of playing, with the field that old ones leave out.
-        outbox.push_item(&item(Track::Video, Role::Key, 0x0100_0000 + 1000, vec![1; CHUNK_BYTES * 3]));
-        outbox.push_item(&item(Track::Audio, Role::Key, 0x0100_0020 + 1000, vec![1]));
+        outbox.push_item(item(Track::Video, Role::Key, 0x0100_0000 + 1000, vec![1; CHUNK_BYTES * 3]));
+        outbox.push_item(item(Track::Audio, Role::Key, 0x0100_0020 + 1000, vec![1]));
         let seen = read(&drain(&mut outbox, step));
         assert_eq!(seen, [(9, 0x0100_0000, CHUNK_BYTES * 3), (8, 0x0100_0020, 1)]);
     }
@@ -84,12 +84,12 @@ fn a_publisher_that_counts_anew_does_not_stop_the_clock() {
 fn it_is_full_before_it_is_large() {
     let mut outbox = Outbox::default();
     while !outbox.is_full() {
-        outbox.push_item(&video(0));
+        outbox.push_item(video(0));
     }
     assert!(outbox.pieces.len() <= FULL_PIECES + 2 && outbox.bytes < FULL_BYTES);
     let mut outbox = Outbox::default();
     while !outbox.is_full() {
-        outbox.push_item(&item(Track::Video, Role::Key, 0, vec![0; 1000]));
+        outbox.push_item(item(Track::Video, Role::Key, 0, vec![0; 1000]));
     }
     assert!(!outbox.is_congested());
     outbox.push(Bytes::from(vec![0; CONGESTED_BYTES]));
