@@ -69,9 +69,8 @@ fn resident(daemon: &Daemon) -> usize {
 fn table() -> Vec<(&'static str, Vec<u8>)> {
     let nested = |level: &[u8], count: usize| [command("connect", 1.0, &[]), level.repeat(count), vec![5]].concat();
     let whole = |kind: u8, body: &[u8]| message(3, kind, 0, body);
-    let ids = |count: u32| -> Vec<u8> {
-        let id = |id: u32| [1, (id & 0xFF) as u8, (id >> 8) as u8];
-        (0..count).flat_map(|n| [&id(n)[..], &head(0, 8, 0, 1)[1..], &[0xAF]].concat()).collect()
+    let ids = |count: u16| -> Vec<u8> {
+        (0..count).flat_map(|n| [&[1][..], &n.to_le_bytes(), &head(0, 8, 0, 1)[1..], &[0xAF]].concat()).collect()
     };
     let old =
         [vec![4, 0xFF, 0xFF, 0xFF, 0, 0, 200, 9, 1, 0, 0, 0, 1, 2, 3, 4], vec![0x27; 128], vec![0xC4], vec![0x27; 72]];
@@ -182,12 +181,12 @@ fn garbage(address: SocketAddr, seed: u32) -> TcpStream {
         state ^= state << 13;
         state ^= state >> 17;
         state ^= state << 5;
-        (state >> 8) as u8
+        state.to_le_bytes()[1]
     })
     .take(20_000)
     .collect();
     let mut stream = TcpStream::connect(address).expect("a connection");
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         let _ = stream.write_all(&handshake());
     }
     let _ = stream.write_all(&noise);
