@@ -3,12 +3,15 @@
 //! `Caller` shakes hands, sends and receives datagrams on a socket of its own; nothing is repeated, reordered or encrypted.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest wait for an answer, and how often a handshake is repeated meanwhile, as libsrt does.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// See `PATIENCE`.
 const REPEAT: Duration = Duration::from_millis(250);
+/// Ports come again soon, and a refused socket is remembered for some seconds.
+static NEXT_SOCKET: AtomicU32 = AtomicU32::new(77);
 const VERSION: u32 = 0x0001_0501;
 const FLAGS: u32 = 0xBF;
 /// Two seconds each way: time to ask again even on a busy machine.
@@ -48,7 +51,7 @@ pub(crate) fn stream_id(text: &str) -> Vec<u8> {
 
 /// A key message of the right form with a key that nobody knows.
 pub(crate) fn key_message(length: u32) -> Vec<u8> {
-    let mut message = words(&[0x1220_2901, 0, 0x0200_0200, 0x0400 | length / 4]);
+    let mut message = words(&[0x1220_2901, 0, 0x0200_0200, 0x0400 | (length / 4)]);
     message.resize(32 + length as usize + 8, 7);
     message
 }
@@ -70,7 +73,14 @@ impl Caller {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         socket.connect(server).expect("an address");
         socket.set_read_timeout(Some(REPEAT)).expect("a time");
-        Self { socket, own: 77, id: 0, begun: Instant::now(), next: FIRST, sent: Vec::new() }
+        Self {
+            socket,
+            own: NEXT_SOCKET.fetch_add(1, Ordering::Relaxed),
+            id: 0,
+            begun: Instant::now(),
+            next: FIRST,
+            sent: Vec::new(),
+        }
     }
 
     /// A caller that has been let in.
