@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::Empty;
-use jsonwebtoken::jwk::JwkSet;
 use tokio::task::JoinHandle;
 
+use super::auth0::KeySet;
 use crate::base::alarm::Alarms;
 use crate::base::backoff::Backoff;
 use crate::base::clock::Now;
@@ -49,7 +49,7 @@ pub enum Error {
 /// Cheap handle to the keys known so far. Dropping the last one ends the fetching.
 #[derive(Clone, Default)]
 pub struct Keys {
-    sets: Rc<RefCell<BTreeMap<String, JwkSet>>>,
+    sets: Rc<RefCell<BTreeMap<String, KeySet>>>,
     tasks: Rc<Tasks>,
 }
 
@@ -73,14 +73,14 @@ impl Keys {
     }
 
     /// What `read` makes of the keys of `domain`, `None` while they are unknown.
-    pub fn with<T>(&self, domain: &str, read: impl FnOnce(Option<&JwkSet>) -> T) -> T {
+    pub fn with<T>(&self, domain: &str, read: impl FnOnce(Option<&KeySet>) -> T) -> T {
         read(self.sets.borrow().get(domain))
     }
 }
 
 /// Fetches the keys of each domain from now on.
 pub fn spawn(domains: Vec<String>, client: &Client, alarms: &Alarms) -> Keys {
-    let sets: Rc<RefCell<BTreeMap<String, JwkSet>>> = Rc::default();
+    let sets: Rc<RefCell<BTreeMap<String, KeySet>>> = Rc::default();
     let follow = |domain: String| {
         let task = follow(domain.clone(), sets.clone(), client.clone(), alarms.clone());
         (domain, task::spawn(task))
@@ -93,7 +93,7 @@ fn alarm_key(domain: &str) -> String {
     format!("jwks {domain}")
 }
 
-async fn follow(domain: String, sets: Rc<RefCell<BTreeMap<String, JwkSet>>>, client: Client, alarms: Alarms) {
+async fn follow(domain: String, sets: Rc<RefCell<BTreeMap<String, KeySet>>>, client: Client, alarms: Alarms) {
     let mut backoff = Backoff::default();
     let alarm = alarm_key(&domain);
     loop {
@@ -117,7 +117,7 @@ async fn follow(domain: String, sets: Rc<RefCell<BTreeMap<String, JwkSet>>>, cli
     }
 }
 
-async fn fetch(domain: &str, client: &Client) -> Result<JwkSet, Error> {
+async fn fetch(domain: &str, client: &Client) -> Result<KeySet, Error> {
     let uri = Uri::builder().scheme("https").authority(domain).path_and_query("/.well-known/jwks.json").build();
     let uri = uri.map_err(|_| Error::Name(domain.to_owned()))?;
     let request = http::Request::get(uri).header(http::header::ACCEPT, "application/json").body(Empty::<Bytes>::new());

@@ -9,6 +9,7 @@ pub mod jwt;
 pub mod login;
 pub mod origin;
 pub mod password;
+mod signed;
 
 /// Who sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,14 +23,14 @@ fn tenant() -> Auth0Tenant {
     }
 }
 
-fn verify_at(wall: u64, keys: Option<&JwkSet>, token: &str) -> Result<String, Error> {
+fn verify_at(wall: u64, keys: Option<&KeySet>, token: &str) -> Result<String, Error> {
     let now = Now { mono: Instant::now(), wall: UNIX_EPOCH + Duration::from_secs(wall) };
     verify(now, &tenant(), keys, token)
 }
 
 #[track_caller]
 fn refused(token: &str, expected: &str) {
-    let keys: JwkSet = serde_json::from_str(KEYS).expect("a key set");
+    let keys: KeySet = serde_json::from_str(KEYS).expect("a key set");
     match verify_at(1_700_000_000, Some(&keys), token) {
         Ok(sub) => panic!("accepted for {sub}"),
         Err(error) => assert_eq!(error.to_string(), expected),
@@ -39,7 +39,7 @@ fn refused(token: &str, expected: &str) {
 
 #[test]
 fn a_user_of_the_tenant_passes() {
-    let keys: JwkSet = serde_json::from_str(KEYS).expect("a key set");
+    let keys: KeySet = serde_json::from_str(KEYS).expect("a key set");
     assert_eq!(verify_at(1_700_000_000, Some(&keys), VALID).expect("valid"), "auth0|1");
     assert!(matches!(verify_at(2_000_000_000, Some(&keys), VALID), Err(Error::Time(_))));
     assert!(matches!(verify_at(1_700_000_000, None, VALID), Err(Error::NoKeys)));
@@ -59,7 +59,7 @@ fn everything_else_is_refused() {
 
 #[test]
 fn a_public_key_is_no_hmac_secret() {
-    let keys: JwkSet = serde_json::from_str(KEYS).expect("a key set");
+    let keys: KeySet = serde_json::from_str(KEYS).expect("a key set");
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT","kid":"one"}"#);
     let message = format!("{header}.{}", VALID.split('.').nth(1).expect("claims"));
     let secret = jsonwebtoken::EncodingKey::from_secret(KEYS.as_bytes());

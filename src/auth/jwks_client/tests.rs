@@ -49,7 +49,7 @@ fn client(roots: RootCertStore) -> Client {
     Client::trusting(roots, Blocking::default(), Times::default())
 }
 
-async fn fetch_from(port: u16, roots: RootCertStore) -> Result<JwkSet, Error> {
+async fn fetch_from(port: u16, roots: RootCertStore) -> Result<KeySet, Error> {
     fetch(&format!("localhost:{port}"), &client(roots)).await
 }
 
