@@ -1,7 +1,8 @@
-//! Ordered maps and sets of few entries, built by inserting.
+//! Ordered maps, sets and lists of few entries, built by inserting.
 //!
 //! `collect` and `from` sort first, with 5 kB of sorting code for each type of entry.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -23,6 +24,14 @@ pub fn set<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     set
 }
 
+/// Puts a short list in order; equal items stay as they stand.
+pub fn sort<T>(items: &mut [T], order: impl Fn(&T, &T) -> Ordering) {
+    for next in 1..items.len() {
+        let at = items[..next].partition_point(|item| order(item, &items[next]) != Ordering::Greater);
+        items[at..=next].rotate_right(1);
+    }
+}
+
 /// A JSON object.
 pub fn object(members: impl IntoIterator<Item = (String, Value)>) -> Map<String, Value> {
     let mut object = Map::new();
@@ -30,4 +39,21 @@ pub fn object(members: impl IntoIterator<Item = (String, Value)>) -> Map<String,
         object.insert(name, value);
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorting_is_stable() {
+        let mut items = [(2, 'a'), (1, 'b'), (2, 'c'), (0, 'd'), (1, 'e'), (2, 'f')];
+        sort(&mut items, |a, b| a.0.cmp(&b.0));
+        assert_eq!(items, [(0, 'd'), (1, 'b'), (1, 'e'), (2, 'a'), (2, 'c'), (2, 'f')]);
+    }
+
+    #[test]
+    fn the_later_of_equal_keys_stays() {
+        assert_eq!(map([("a", 1), ("b", 2), ("a", 3)]), BTreeMap::from([("a", 3), ("b", 2)]));
+    }
 }

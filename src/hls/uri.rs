@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 
 use super::viewer::Kind;
 use crate::base::path::{self, is_escaped};
+use crate::base::tree;
 
 /// What a form-encoded query holds as it is, besides the blank.
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
@@ -61,7 +62,7 @@ impl<'a> Uri<'a> {
 pub(super) fn with_session(query: &str) -> (String, String) {
     let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = query.split('&').filter_map(pair).collect();
     pairs.retain(|(key, _)| key != SESSION);
-    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    tree::sort(&mut pairs, |(a, _), (b, _)| a.cmp(b));
     let (mut before, mut after) = (String::new(), String::new());
     for (key, value) in &pairs {
         let (out, lead, trail) = if key.as_slice() < SESSION { (&mut before, "", "&") } else { (&mut after, "&", "") };

@@ -13,6 +13,7 @@ use super::api::docs::Page;
 use super::api::playout::Call;
 use super::api::profiling;
 use crate::base::path;
+use crate::base::tree;
 use crate::config;
 
 /// Where a request goes.
@@ -203,7 +204,7 @@ impl Table {
             }
         }
         table.trees.extend(router.ui_path.iter().map(|dir| ("/ui".to_owned(), dir.clone())));
-        table.trees.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        tree::sort(&mut table.trees, |(a, _), (b, _)| b.len().cmp(&a.len()));
         Ok(table)
     }
 
@@ -218,7 +219,7 @@ impl Table {
     pub fn with_mounts(mut self, mounts: &[config::S3Storage]) -> Self {
         let places = mounts.iter().filter_map(|mount| Some((mount.usable_mountpoint()?, mount.name.clone())));
         self.mounts.extend(places);
-        self.mounts.sort_by_key(|(place, _)| std::cmp::Reverse(place.len()));
+        tree::sort(&mut self.mounts, |(a, _), (b, _)| b.len().cmp(&a.len()));
         self
     }
 

@@ -72,7 +72,10 @@ fn sort(files: &mut [Listed], by: Option<&str>, order: Option<&str>) {
         Some("name" | "size") => order == Some("desc"),
         _ => order.is_some_and(|order| order != "asc"),
     };
-    files.sort_by(|a, b| if is_descending { compare(b, a) } else { compare(a, b) });
+    files.sort_unstable_by(|a, b| {
+        let order = if is_descending { compare(b, a) } else { compare(a, b) };
+        order.then_with(|| a.path.cmp(&b.path))
+    });
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub(super) use self::config::Config;
 use self::config::{Lists, Patch};
 use crate::base::glob::Glob;
 use crate::base::id;
+use crate::base::tree;
 use crate::http::error::process as refusal;
 use crate::http::json::{self, Member, Members, Object};
 use crate::http::request::condition::Tag;
@@ -289,7 +290,7 @@ fn select(mut views: Vec<ProcessView>, query: &Query) -> Vec<ProcessView> {
     if let Some(reference) = query.value("reference") {
         views.retain(|view| view.config.reference == reference);
     } else if let Some(ids) = query.value("id") {
-        let ids: std::collections::BTreeSet<&str> = ids.split(',').collect();
+        let ids = tree::set(ids.split(','));
         views.retain(|view| ids.contains(view.config.id.as_str()));
     }
     views

@@ -59,7 +59,7 @@ impl List<'_> {
             }
         }
         if !faults.is_empty() {
-            faults.sort_by_key(|fault| fault.item);
+            tree::sort(&mut faults, |a, b| a.item.cmp(&b.item));
             return Err(Error::Items(faults));
         }
         let touched = [&differences.added, &differences.updated, &differences.removed];

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::base::glob::Glob;
+use crate::base::tree;
 use crate::events::{Filter, Kind, Subjects};
 use crate::http::{Error, Query};
 
@@ -20,7 +21,7 @@ pub(super) fn filter(query: &Query) -> Result<Filter, Error> {
         }
     }
     if query.value("id").is_some() {
-        filter.subjects.push(Subjects::Ids(words(query, "id").map(str::to_owned).collect()));
+        filter.subjects.push(Subjects::Ids(tree::set(words(query, "id").map(str::to_owned))));
     }
     if let Some(reference) = query.value("reference") {
         filter.subjects.push(Subjects::Reference(reference.to_owned()));
