@@ -1,6 +1,7 @@
-"""Players of RTMP that cost next to nothing themselves: one thread, bytes counted and thrown away.
+"""Peers of RTMP that cost next to nothing themselves: players whose bytes are counted and thrown away, and publishers.
 
-Enough of RTMP to be let in: handshake without digests, connect, createStream, play. What comes back is not looked into.
+Enough of RTMP to be let in: handshake without digests, connect, createStream, play or publish. What comes back is not
+looked into.
 """
 
 import select
@@ -37,8 +38,24 @@ def command(name, transaction, *values):
     return message(20, text(name) + number(transaction) + b"\x05" + b"".join(values))
 
 
+def video(time, body, key=True):
+    """A frame of H.264 as far as RTMP is concerned, in one chunk of at most 128 bytes on chunk stream 4."""
+    body = (b"\x17" if key else b"\x27") + b"\x01\0\0\0" + body
+    require(len(body) <= 128, "more than a chunk")
+    return b"\x04" + struct.pack(">I", time)[1:] + struct.pack(">I", len(body))[1:] + b"\x09\x01\0\0\0" + body
+
+
 def player(port, app, name):
     """A socket to which the stream comes."""
+    return peer(port, app, command("createStream", 2) + command("play", 3, text(name)))
+
+
+def publisher(port, app, name):
+    """A socket that takes the stream."""
+    return peer(port, app, command("createStream", 2) + command("publish", 3, text(name), text("live")))
+
+
+def peer(port, app, commands):
     s = socket.create_connection(("127.0.0.1", port), 10)
     s.sendall(b"\x03" + bytes(1536))
     answer = b""
@@ -46,7 +63,7 @@ def player(port, app, name):
         piece = s.recv(HANDSHAKE - len(answer))
         require(piece, "the handshake was cut")
         answer += piece
-    s.sendall(answer[1:1537] + connect(app, port) + command("createStream", 2) + command("play", 3, text(name)))
+    s.sendall(answer[1:1537] + connect(app, port) + commands)
     return s
 
 
