@@ -20,6 +20,8 @@ pub(super) fn component(target: &str, level: ::log::Level) -> Option<&str> {
     let krate = target.split("::").next().unwrap_or(target);
     match krate {
         "rill" => Some("Core"),
+        // It tells of each lost packet, which is counted, and which anyone can send it.
+        "srt_protocol" => None,
         name if name.starts_with(|c: char| c.is_ascii_uppercase()) => Some(target),
         name => (level <= ::log::Level::Warn).then_some(name),
     }
@@ -48,6 +50,7 @@ mod tests {
             ("rill::supervisor", Level::Info, Some("Core")),
             ("rustls::conn", Level::Debug, None),
             ("rustls::conn", Level::Warn, Some("rustls")),
+            ("srt_protocol::connection", Level::Warn, None),
         ];
         for (target, level, expected) in cases {
             assert_eq!(component(target, level), expected, "{target}");

@@ -42,10 +42,6 @@ pub const PEER_IDLE: Duration = Duration::from_secs(2);
 pub const DELAY: Duration = Duration::from_millis(120);
 /// More is not granted: what is held back lies in memory.
 pub(super) const DELAY_CEILING: Duration = Duration::from_secs(8);
-/// Packets that wait for their time or for missing ones; further ones are dropped and counted.
-pub(super) const RECEIVE_PACKETS: u64 = 8192;
-/// Packets that are kept until they are acknowledged or too late.
-pub(super) const SEND_PACKETS: u64 = 8192;
 /// A subscriber that acknowledges nothing for this long, although it was sent something, is ended.
 pub(super) const STALLED: Duration = Duration::from_secs(5);
 /// Packets that were dropped as too late; the crate keeps some bytes of each for ever, so the connection is ended.
@@ -112,6 +108,8 @@ pub(super) struct Connection {
     moved: Instant,
     delays: (Duration, Duration),
     keys: (Instant, u32),
+    /// What each of its buffers may hold.
+    packets: u64,
     /// Bytes received and sent that the session knows of.
     counted: (u64, u64),
 }
@@ -125,6 +123,8 @@ pub(super) struct New<'a> {
     pub(super) resource: Rc<str>,
     pub(super) side: Side,
     pub(super) topics: Topics,
+    /// What its buffers may hold.
+    pub(super) packets: u64,
 }
 
 /// How long packets are held on the way to us and to the peer.
@@ -143,8 +143,9 @@ impl Side {
         Self::Publisher(Box::new(Feed::new(now, conclusion.sequence, channel, repair)))
     }
 
-    pub(super) fn subscriber(now: Instant, channel: relay::Subscriber) -> Self {
-        Self::Subscriber(Reader::new(now, channel))
+    /// `packets`: what the buffer of the connection may hold.
+    pub(super) fn subscriber(now: Instant, packets: u64, channel: relay::Subscriber) -> Self {
+        Self::Subscriber(Reader::new(now, packets / 2, channel))
     }
 
     pub(super) fn is_publisher(&self) -> bool {
@@ -174,6 +175,7 @@ impl Connection {
             moved: now,
             delays,
             keys: (now, 0),
+            packets: new.packets,
             counted: (0, 0),
         }
     }
@@ -286,17 +288,17 @@ impl Connection {
         };
         self.books.dropped(too_late + core.tx_dropped_data, core.rx_dropped_data, core.rx_decrypt_errors);
         let buffer = Count { packets: core.tx_buffered_data, bytes: core.tx_buffered_bytes };
-        let waiting = self.books.receive_free.map_or(0, |free| RECEIVE_PACKETS.saturating_sub(free.into()));
+        let waiting = self.books.receive_free.map_or(0, |free| self.packets.saturating_sub(free.into()));
         let bytes = |packets: u64| packets * u64::from(super::handshake::MSS);
         let level = Level {
             flow_window: FLOW_WINDOW.into(),
             flight: buffer.packets,
             send_buffer: buffer,
             send_buffer_time: core.tx_buffered_time,
-            send_buffer_free: bytes(SEND_PACKETS).saturating_sub(buffer.bytes),
+            send_buffer_free: bytes(self.packets).saturating_sub(buffer.bytes),
             receive_buffer: Count { packets: waiting, bytes: bytes(waiting) },
             receive_buffer_time: core.rx_acknowledged_time,
-            receive_buffer_free: bytes(RECEIVE_PACKETS - waiting),
+            receive_buffer_free: bytes(self.packets - waiting),
             send_delay: self.delays.1,
             receive_delay: self.delays.0,
             ..self.books.level()
@@ -465,8 +467,8 @@ fn settings(now: Instant, new: &New<'_>, delays: (Duration, Duration)) -> Connec
         recv_tsbpd_latency: if is_publisher { delays.0 } else { DELAY },
         too_late_packet_drop: true,
         peer_idle_timeout: NEVER,
-        recv_buffer_size: PacketCount(if is_publisher { RECEIVE_PACKETS } else { 1 }),
-        send_buffer_size: PacketCount(SEND_PACKETS),
+        recv_buffer_size: PacketCount(if is_publisher { new.packets } else { 1 }),
+        send_buffer_size: PacketCount(new.packets),
         cipher: new.cipher.clone(),
         stream_id: None,
         bandwidth: LiveBandwidthMode::Unlimited,

@@ -28,6 +28,9 @@ use crate::session::{self, Collector};
 
 /// Connections at once; further callers are told that it is too much.
 pub const CONNECTIONS: usize = 256;
+/// Packets that wait for their time or for missing ones, or that are kept until they are acknowledged; less on small
+/// boxes. Further ones are dropped and counted.
+pub(super) const BUFFER_PACKETS: u64 = 8192;
 /// Refusals that are remembered; the oldest go.
 pub(super) const DECISIONS: usize = 256;
 /// How long a refused caller that repeats its conclusion gets the same answer.
@@ -52,6 +55,8 @@ pub(super) struct Deps {
     pub(super) repairs: Repairs,
     /// For cookies and socket ids.
     pub(super) entropy: [u8; 32],
+    /// Bytes that the daemon may use.
+    pub(super) ram: u64,
 }
 
 /// See above.
@@ -62,6 +67,7 @@ pub(super) struct Listener {
     rules: Rules,
     topics: Topics,
     cookies: Cookies,
+    room: Room,
     /// Our socket before there is a connection.
     own: u32,
     next_id: u32,
@@ -87,6 +93,23 @@ struct Decision {
     until: Instant,
 }
 
+/// What publishers may hold back: an eighth of the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    /// Packets of one buffer.
+    packets: u64,
+    publishers: usize,
+}
+
+impl Room {
+    fn of(ram: u64) -> Self {
+        let packet = u64::from(handshake::MSS);
+        let packets = (ram / 128 / packet).clamp(1024, BUFFER_PACKETS);
+        let publishers = usize::try_from(ram / 8 / (packets * packet)).unwrap_or(CONNECTIONS);
+        Self { packets, publishers: publishers.clamp(8, CONNECTIONS) }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Service {
     Tick,
@@ -105,6 +128,7 @@ impl Listener {
             own: first(0),
             next_id: first(1),
             cookies: Cookies::new(now, deps.entropy),
+            room: Room::of(deps.ram),
             connections: BTreeMap::new(),
             decisions: VecDeque::new(),
             keys: Keys::new(now),
@@ -295,8 +319,9 @@ impl Listener {
             _ => ("SUBSCRIBE", self.subscribe(now.mono, &resource, id)),
         };
         let side = side.map_err(|refusal| (handler, resource.clone(), refusal))?;
-        let (delays, topics) = (connection::delays(conclusion), self.topics.clone());
-        let new = connection::New { peer: from, id, conclusion, cipher, resource: resource.into(), side, topics };
+        let (delays, topics, packets) = (connection::delays(conclusion), self.topics.clone(), self.room.packets);
+        let new =
+            connection::New { peer: from, id, conclusion, cipher, resource: resource.into(), side, topics, packets };
         let mut connection = Connection::new(now.mono, new);
         let in_millis = |delay: Duration| u16::try_from(delay.as_millis()).unwrap_or(u16::MAX);
         let delays = (in_millis(delays.0), in_millis(delays.1));
@@ -325,6 +350,10 @@ impl Listener {
         if let Some(former) = former {
             self.remove(now, former, End::Replaced, out);
         }
+        let publishers = self.connections.values().filter(|it| it.side.is_publisher()).count();
+        if publishers >= self.room.publishers {
+            return Err(Refusal::Overload);
+        }
         let channel = self.relay.publish(Protocol::Srt, resource, id.into()).map_err(|refused| match refused {
             Refused::Conflict => Refusal::Conflict,
             Refused::Full => Refusal::Overload,
@@ -335,7 +364,7 @@ impl Listener {
 
     fn subscribe(&mut self, now: Instant, resource: &str, id: u32) -> Result<Side, Refusal> {
         let channel = self.relay.subscribe(Protocol::Srt, resource, id.into()).ok_or(Refusal::NotFound)?;
-        Ok(Side::subscriber(now, channel))
+        Ok(Side::subscriber(now, self.room.packets, channel))
     }
 
     fn refuse(&mut self, now: Now, from: SocketAddr, socket: u32, what: (&str, &str, Refusal)) {

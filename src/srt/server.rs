@@ -209,6 +209,7 @@ impl Handle {
             sessions: deps.sessions.collector(Kind::Srt),
             repairs: deps.repairs.clone(),
             entropy: sys::entropy(),
+            ram: sys::memory::available(),
         };
         let mut core = Listener::new(now.mono, section, deps);
         let shown = socket.local_addr().map_or_else(|_| place.to_string(), |address| address.to_string());

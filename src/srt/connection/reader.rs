@@ -16,21 +16,22 @@ use srt_protocol::protocol::time::Rtt;
 use super::super::filter::{Head, PAYLOAD};
 use super::super::handshake::FLOW_WINDOW;
 use super::super::stats::Books;
-use super::{DELAY, SEND_PACKETS};
+use super::DELAY;
 use crate::media::ts;
 use crate::relay::{self, Next, Role};
 
-/// No further items are taken from the channel while this many packets are kept.
-const SEND_AHEAD: u64 = SEND_PACKETS / 2;
 /// Items that one tick takes from the channel: a late joiner gets its group of pictures over some ticks.
 const ITEMS_PER_TICK: usize = 64;
 /// Packets sent again that are remembered, and for how long.
 const AGAIN: usize = 256;
 /// See `AGAIN`.
 const MEMORY: Duration = Duration::from_secs(1);
+
 /// What a subscriber has got.
 pub(in crate::srt) struct Reader {
     channel: relay::Subscriber,
+    /// No further items are taken from the channel while this many packets are kept.
+    ahead: u64,
     /// Stamp of the last packet: it does not go back, and the first ones do not lie before the connection.
     clock: Instant,
     has_begun: bool,
@@ -47,9 +48,10 @@ pub(in crate::srt) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(now: Instant, channel: relay::Subscriber) -> Self {
+    pub(super) fn new(now: Instant, ahead: u64, channel: relay::Subscriber) -> Self {
         Self {
             channel,
+            ahead,
             clock: now,
             has_begun: false,
             is_patient: false,
@@ -63,7 +65,7 @@ impl Reader {
 
     /// Puts the next items of the channel into the send buffer; whether there were some.
     pub(super) fn fill(&mut self, now: Instant, core: &mut DuplexConnection, buffered: u64, delay: Duration) -> bool {
-        let room = usize::try_from(SEND_AHEAD.saturating_sub(buffered)).unwrap_or(0).min(ITEMS_PER_TICK);
+        let room = usize::try_from(self.ahead.saturating_sub(buffered)).unwrap_or(0).min(ITEMS_PER_TICK);
         let mut count = 0;
         while count < room {
             let item = match self.channel.take() {

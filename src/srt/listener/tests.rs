@@ -70,7 +70,7 @@ impl World {
             max_sessions: 0,
         };
         let sessions = Registry::new(now, &sessions).collector(session::Kind::Srt);
-        let deps = Deps { relay: Relay::new(RAM), sessions, repairs: Repairs::default(), entropy: [7; 32] };
+        let deps = Deps { relay: Relay::new(RAM), sessions, repairs: Repairs::default(), entropy: [7; 32], ram: RAM };
         let listener = Listener::new(now.mono, &section(passphrase, token), deps);
         let callers = BTreeMap::new();
         Self { listener, now, out: Outbox::default(), callers, loss: 0, seed: 1, others: Vec::new() }
@@ -457,6 +457,20 @@ fn keys_are_rationed() {
     assert_eq!(answered, 2);
     world.run(KEY_PAUSE);
     assert_eq!(world.call(at(300), "nobody", &key), Err(2404));
+}
+
+#[test]
+fn small_boxes_hold_back_less() {
+    const MIB: u64 = 1024 * 1024;
+    assert_eq!(Room::of(24 * 1024 * MIB), Room { packets: 8192, publishers: 256 });
+    assert_eq!(Room::of(512 * MIB), Room { packets: 2796, publishers: 16 });
+    assert_eq!(Room::of(32 * MIB), Room { packets: 1024, publishers: 8 });
+    let mut world = World::new();
+    for port in 1..=world.listener.room.publishers {
+        world.join(u16::try_from(port).expect("small"), &format!("{port},mode:publish"));
+    }
+    assert_eq!(world.call(at(99), "99,mode:publish", &[]), Err(2402));
+    assert!(world.call(at(100), "1", &[]).is_ok());
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub(crate) fn datagrams(data: &[u8]) {
         sessions: Collector,
         repairs: Repairs::new(true),
         entropy: ENTROPY,
+        ram: 1 << 30,
     };
     let mut listener = Listener::new(now.mono, &section, deps);
     let (mut callers, mut out) = ([Caller::default(); 4], Outbox::default());
