@@ -7,6 +7,9 @@
 //! anything. The repair remembers parameter sets as they pass and puts them where a key frame lacks them. What lacks
 //! nothing passes as it came: the same bytes, not copied. Pure: no IO, no clock; whatever is no stream that these readers
 //! know passes too.
+//!
+//! Not repaired: fragmented MP4 (its sets stand in the initialisation segment), files that a playlist addresses by byte
+//! ranges (they appear only when they are complete, and would have moved), RTMP bodies with start codes.
 
 mod bits;
 pub mod flv;
