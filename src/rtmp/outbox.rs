@@ -18,7 +18,7 @@ const FULL_PIECES: usize = 128;
 /// Bytes of answers that a peer may leave unread before nothing more is read from it.
 const CONGESTED_BYTES: usize = 256 * 1024;
 /// Slices of one write.
-pub(super) const SLICES: usize = 64;
+pub(super) const SLICES: usize = 16;
 
 /// How far a time may lie before the first one to be shown as 0; what lies further has begun anew.
 const EARLY: u32 = 10_000;

@@ -35,6 +35,10 @@ const READ_BYTES: usize = 16 * 1024;
 const ROUNDS: usize = 8;
 /// Sound waits so long for a picture to go with it, since each wake-up is a write for each player.
 const GATHER_TIME: Duration = Duration::from_millis(40);
+/// So many players make it worth while to gather pictures, too.
+const CROWD: usize = 16;
+/// For how long, with a crowd.
+const CROWD_TIME: Duration = Duration::from_millis(60);
 /// How long a peer may take nothing of what is written to it.
 const BLOCKED_TIME: Duration = Duration::from_secs(10);
 /// How long a peer that is told to go has to hear it.
@@ -195,8 +199,11 @@ impl Peer {
     fn publish(&mut self, now: Instant, item: Item) {
         let Part::Publishes { publisher, headers, has_picture } = &mut self.part else { return };
         *has_picture |= item.track == Track::Video;
-        let is_awaited = item.track == Track::Video || !*has_picture;
-        let due = if is_awaited { now } else { now + GATHER_TIME };
+        let due = match item.track {
+            _ if publisher.subscribers() >= CROWD => now + CROWD_TIME,
+            Track::Audio | Track::Data if *has_picture => now + GATHER_TIME,
+            _ => now,
+        };
         self.gathered = Some(self.gathered.map_or(due, |before| before.min(due)));
         let missing =
             headers.as_mut().filter(|_| item.track == Track::Video).and_then(|headers| headers.push(&item.bytes));
