@@ -126,7 +126,7 @@ fn progress_settings_alarms_and_log() {
     daemon.call(
         "PUT",
         "/api/v3/config",
-        &json!({"version": 3, "srt": {"enable": true, "address": "127.0.0.1:0"}}),
+        &json!({"version": 3, "storage": {"mimetypes_file": "./missing/mime.types"}}),
         200,
     );
     assert_eq!(config.expect("config")["change"], "stored");
