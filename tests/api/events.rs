@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -35,10 +36,14 @@ impl Stream {
         (self.lines.read_line(&mut line).expect("a stream that is not broken") > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// Kind, id and data; `None` at the end. Chunk sizes and headers are lines that mean nothing here.
+    /// Kind, id and data; `None` at the end. Chunk sizes and headers are lines that mean nothing here, and neither do
+    /// the comments that keep the connection.
+    #[track_caller]
     fn next(&mut self) -> Option<(String, String, Value)> {
         let (mut kind, mut id) = (String::new(), String::new());
+        let end = Instant::now() + http::TIMEOUT;
         loop {
+            assert!(Instant::now() < end, "no event came");
             let line = self.line()?;
             if let Some(value) = line.strip_prefix("id: ") {
                 value.clone_into(&mut id);
@@ -54,7 +59,7 @@ impl Stream {
 
     #[track_caller]
     fn expect(&mut self, expected: &str) -> Value {
-        let (kind, _, data) = self.next().expect("an event");
+        let (kind, _, data) = self.next().unwrap_or_else(|| panic!("no {expected}"));
         assert_eq!(kind, expected, "{data}");
         data
     }
@@ -123,12 +128,10 @@ fn progress_settings_alarms_and_log() {
     assert_eq!((&line["entry"]["component"], &line["entry"]["message"]), (&json!("Process"), &json!("started")));
     let body = json!({"version": 3, "service": {"token": "x"}, "ffmpeg": {"access": {"input": {"allow": ["("]}}}});
     daemon.send(&Request::new("PUT", "/api/v3/config").json(&body));
-    daemon.call(
-        "PUT",
-        "/api/v3/config",
-        &json!({"version": 3, "storage": {"mimetypes_file": "./missing/mime.types"}}),
-        200,
-    );
+    // A port that is in use: ours.
+    let address = daemon.address().to_string();
+    let body = json!({"version": 3, "rtmp": {"enable": true, "address": address}});
+    daemon.call("PUT", "/api/v3/config", &body, 200);
     assert_eq!(config.expect("config")["change"], "stored");
     daemon.json("/api/v3/config/reload");
     assert_eq!(config.expect("config")["change"], "loaded");
