@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::harness::rtmp::{Peer, command, handshake, head, message, number, text};
+use crate::harness::steps::{self, Over};
 use crate::harness::{Daemon, Setup};
 
 fn start() -> Daemon {
@@ -20,7 +21,7 @@ fn start() -> Daemon {
         .start()
 }
 
-/// Runs `attack` beside a stream of numbered messages, all of which have to arrive.
+/// Runs `attack` beside a stream of numbered messages, all of which have to arrive; no step of the loop is long.
 #[track_caller]
 fn beside_a_stream(daemon: &Daemon, attack: impl FnOnce()) {
     let address = daemon.rtmp_address();
@@ -49,8 +50,9 @@ fn beside_a_stream(daemon: &Daemon, attack: impl FnOnce()) {
             }
             expected
         });
-        attack();
-        is_over.store(true, Ordering::Relaxed);
+        let over = Over(&is_over);
+        steps::stay_short(daemon, attack);
+        drop(over);
         let sent = sender.join().expect("the publisher is left alone");
         assert_eq!(reader.join().expect("the player is left alone"), sent);
     });

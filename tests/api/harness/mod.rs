@@ -10,6 +10,7 @@ pub(crate) mod rtmp;
 pub(crate) mod s3;
 pub(crate) mod setup;
 pub(crate) mod srt;
+pub(crate) mod steps;
 pub(crate) mod stub;
 pub(crate) mod tls;
 
