@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// CPU time of one input.
 pub const TIME: Duration = Duration::from_millis(50);
+/// An input is slow if it was so in this many runs.
+const RUNS: usize = 3;
 /// Bytes that one input may hold at once.
 pub const MEMORY: usize = 16 * 1024 * 1024;
 
@@ -38,12 +40,18 @@ fn cpu() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Runs one input; panics if it costs too much.
-pub fn judge(run: impl FnOnce()) {
+/// Runs one input; panics if it costs too much. Where a hypervisor takes the processor away, the kernel counts that as
+/// the thread's time: only an input that is slow each time is slow.
+pub fn judge(run: impl Fn()) {
+    let slow: Vec<Duration> = (0..RUNS).map(|_| once(&run)).take_while(|time| *time > TIME).collect();
+    assert!(slow.len() < RUNS, "this input took {slow:?}");
+}
+
+fn once(run: impl Fn()) -> Duration {
     let (begin, before) = (cpu(), USED.load(Ordering::Relaxed));
     MOST.store(before, Ordering::Relaxed);
     run();
     let (time, memory) = (cpu() - begin, MOST.load(Ordering::Relaxed).saturating_sub(before));
-    assert!(time <= TIME, "this input took {time:?}");
     assert!(memory <= MEMORY, "this input held {memory} bytes");
+    time
 }
