@@ -29,7 +29,7 @@ use super::body::LARGE_BODIES;
 use super::layer::gzip::Compressions;
 use crate::base::task;
 use crate::config::Address;
-use crate::listen::{self, Host, Listening};
+use crate::listen::{self, Ebb, Host, Listening};
 use crate::metrics::Requests;
 use crate::tls::{self, Gate};
 
@@ -62,6 +62,7 @@ struct Shared {
     next: Cell<u64>,
     /// As many as `connections` holds.
     crowd: Rc<Cell<usize>>,
+    ebb: Rc<Ebb>,
     refusals: Cell<usize>,
     limit: usize,
     /// A connection ended.
@@ -110,8 +111,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Self { shared, id } = self;
         shared.connections.borrow_mut().remove(id);
-        shared.crowd.set(shared.crowd.get() - 1);
-        shared.requests.connected(shared.crowd.get());
+        shared.counts(shared.crowd.get() - 1);
         shared.ended.notify_waiters();
     }
 }
@@ -128,6 +128,7 @@ pub fn spawn(prepared: Prepared, context: Context, open_files: usize) -> Handle 
         connections: RefCell::default(),
         next: Cell::new(0),
         crowd: Rc::default(),
+        ebb: Rc::default(),
         refusals: Cell::new(0),
         limit,
         ended: Notify::new(),
@@ -293,13 +294,18 @@ impl Shared {
         }
     }
 
+    fn counts(&self, connections: usize) {
+        self.crowd.set(connections);
+        self.requests.connected(connections);
+        self.ebb.set(connections);
+    }
+
     fn open(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, entrance: Rc<Entrance>) {
         let progress = Progress::new(self.crowd.clone());
         let id = self.next.get();
         self.next.set(id + 1);
         self.connections.borrow_mut().insert(id, progress.clone());
-        self.crowd.set(self.crowd.get() + 1);
-        self.requests.connected(self.crowd.get());
+        self.counts(self.crowd.get() + 1);
         let place = Place { shared: self.clone(), id };
         task::spawn(async move {
             let peer = peer.ip().to_canonical();

@@ -1,10 +1,12 @@
 //! Listening sockets of the TCP servers: opened, moved and closed without losing who waits in them.
 //!
-//! `bind` → `Prepared` → `Listening`, which accepts for a `Host` until it is closed. Knows no protocol; connections are
-//! none of its business.
+//! `bind` → `Prepared` → `Listening`, which accepts for a `Host` until it is closed. Knows no protocol and no
+//! connections, but that memory is given back when many have left (`Ebb`).
 
+mod ebb_driver;
 mod tcp_server;
 
 pub use tcp_server::{Error, Prepared, bind};
 
+pub(crate) use ebb_driver::Ebb;
 pub(crate) use tcp_server::{Host, Listening, Resolver, next};

@@ -23,7 +23,7 @@ use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::base::task;
 use crate::config::{self, Address};
-use crate::listen::{self, Host, Listening, Prepared, bind};
+use crate::listen::{self, Ebb, Host, Listening, Prepared, bind};
 use crate::media::Repairs;
 use crate::relay::Relay;
 use crate::session;
@@ -133,6 +133,7 @@ pub(super) struct Shared {
     rules: RefCell<Rc<Rules>>,
     /// By order of arrival.
     seats: RefCell<BTreeMap<u64, Rc<Seat>>>,
+    ebb: Rc<Ebb>,
     pending: Cell<usize>,
     next: Cell<u64>,
     limit: usize,
@@ -160,6 +161,7 @@ pub fn spawn(deps: Deps, open_files: usize) -> Handle {
         budget: Budget::default(),
         rules: RefCell::default(),
         seats: RefCell::default(),
+        ebb: Rc::default(),
         pending: Cell::new(0),
         next: Cell::new(0),
         limit: connections(open_files),
@@ -326,11 +328,13 @@ impl Shared {
         let seat = Rc::new(Seat { shared: Rc::downgrade(self), ..Seat::default() });
         let number = self.number();
         self.seats.borrow_mut().insert(number, seat.clone());
+        self.ebb.set(self.seats.borrow().len());
         Some((number, seat))
     }
 
     fn stand_up(&self, number: u64) {
         let seat = self.seats.borrow_mut().remove(&number);
+        self.ebb.set(self.seats.borrow().len());
         if let Some(seat) = seat {
             // It waits no more.
             seat.set_settled(true);

@@ -32,17 +32,22 @@ pub fn share_heap() {
 /// is not needed again. The kernel maps each page of code with fifteen neighbours; what is still needed is mapped anew
 /// from the page cache at its next use.
 pub fn settle() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: a plain call; the allocator locks itself.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    trim();
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for range in maps.lines().filter_map(code) {
         // SAFETY: unchanged pages of a file; dropped ones read the same again.
         unsafe {
             libc::madvise(std::ptr::with_exposed_provenance_mut(range.start), range.len(), libc::MADV_DONTNEED);
         }
+    }
+}
+
+/// Gives back the free pages of the heap, also those between pages in use.
+pub fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a plain call; the allocator locks itself.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
