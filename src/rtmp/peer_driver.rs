@@ -38,7 +38,7 @@ const GATHER_TIME: Duration = Duration::from_millis(40);
 /// So many players make it worth while to gather pictures, too.
 const CROWD: usize = 16;
 /// For how long, with a crowd.
-const CROWD_TIME: Duration = Duration::from_millis(60);
+const CROWD_TIME: Duration = Duration::from_millis(100);
 /// How long a peer may take nothing of what is written to it.
 const BLOCKED_TIME: Duration = Duration::from_secs(10);
 /// How long a peer that is told to go has to hear it.
