@@ -73,6 +73,15 @@ pub struct Deps {
     pub repairs: Repairs,
 }
 
+#[cfg(test)]
+impl Deps {
+    /// Of a box with 1 GiB.
+    pub(crate) fn sample() -> Self {
+        let (blocking, alarms, repairs) = (Blocking::default(), Alarms::default(), Repairs::default());
+        Self { blocking, alarms, ram: 1 << 30, entropy: [7; 8], repairs }
+    }
+}
+
 /// Cheap handle to all mounts.
 #[derive(Clone)]
 pub struct Handle(Rc<Inner>);

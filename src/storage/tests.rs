@@ -42,14 +42,7 @@ fn with<F: Future<Output = ()>>(limit: u64, work: impl FnOnce(Handle, PathBuf) -
     symlink("sub", dir.join("inner")).expect("linked");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let deps = Deps {
-            blocking: Blocking::default(),
-            alarms: Alarms::default(),
-            ram: 1 << 30,
-            entropy: [7; 8],
-            repairs: Repairs::default(),
-        };
-        work(spawn(&section(&dir, limit), deps), outer.path().to_owned()).await;
+        work(spawn(&section(&dir, limit), Deps::sample()), outer.path().to_owned()).await;
     });
 }
 

@@ -13,12 +13,9 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::*;
-use crate::base::alarm::Alarms;
-use crate::base::blocking::Blocking;
 use crate::config::{DiskCache, DiskStorage, MemoryStorage, Storage};
 use crate::http::body::Body;
 use crate::http::request::Query;
-use crate::media::Repairs;
 use crate::storage::Deps;
 
 const MIME: &str = "text/plain .txt\ntext/html .html\napplication/vnd.apple.mpegurl .m3u8\nvideo/MP2T .ts\n";
@@ -136,14 +133,7 @@ fn with<F: Future<Output = ()>>(cached: Caching, work: impl FnOnce(Site) -> F) {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let deps = Deps {
-            blocking: Blocking::default(),
-            alarms: Alarms::default(),
-            ram: 1 << 30,
-            entropy: [7; 8],
-            repairs: Repairs::default(),
-        };
-        let storage = storage::spawn(&section, deps);
+        let storage = storage::spawn(&section, Deps::sample());
         work(Site { storage, mime: mime::Table::parse(MIME), dir }).await;
     });
 }
