@@ -296,10 +296,10 @@ fn hostile_datagrams_cost_at_most_their_own_connection() {
         (0..5).for_each(|_| stream.step());
         for name in [&*format!("evil{round},mode:publish"), "beside"] {
             let caller = Caller::admitted(server(&daemon), name);
-            let before = processor_time(&daemon);
+            let before = steps::processor_time(&daemon);
             hostile_packets(&caller);
             (0..5).for_each(|_| stream.step());
-            let spent = processor_time(&daemon) - before;
+            let spent = steps::processor_time(&daemon) - before;
             // Not even all steps together.
             assert!(spent < steps::CEILING, "{spent:?} for a handful of packets");
             caller.control(0x8005_0000, 0, &[0]);
@@ -308,16 +308,6 @@ fn hostile_datagrams_cost_at_most_their_own_connection() {
     stream.check("hostile datagrams");
     assert_eq!(daemon.get("/ping").status, 200);
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log_tail());
-}
-
-/// What all threads of the daemon have used.
-fn processor_time(daemon: &Daemon) -> Duration {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs").flatten();
-    let nanos = tasks.filter_map(|task| {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
 }
 
 /// Kilobytes that the daemon holds, without the pages of its program.

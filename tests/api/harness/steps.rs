@@ -62,7 +62,17 @@ fn ping(stream: &mut TcpStream) {
 
 /// What the thread of the loop has used: the first one.
 fn loop_time(daemon: &Daemon) -> Duration {
-    let pid = daemon.pid();
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/schedstat")).expect("it runs");
-    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds"))
+    thread_time(daemon, daemon.pid()).expect("it runs")
+}
+
+/// What all threads of the daemon have used.
+pub(crate) fn processor_time(daemon: &Daemon) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs").flatten();
+    tasks.filter_map(|task| thread_time(daemon, task.file_name().to_str()?.parse().ok()?)).sum()
+}
+
+/// `None` if there is no such thread (any more).
+fn thread_time(daemon: &Daemon, thread: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{}/task/{thread}/schedstat", daemon.pid())).ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
 }
