@@ -64,7 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("events", &["skills", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("import", &["store", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("listen", &[BASE, CONFIG, LOG, SYS]),
-    ("rtmp", &["listen", "tls", "media", "relay", "session", BASE, CONFIG, LOG, SYS]),
+    ("rtmp", &["listen", "tls", "media", "relay", "session", "auth", BASE, CONFIG, LOG, SYS]),
     ("outside", &[BASE, CONFIG, LOG, SYS]),
     (
         "supervisor",

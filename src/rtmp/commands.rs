@@ -7,7 +7,7 @@ use super::amf0::Value;
 use super::connection::{Ask, Connection, Phase, Wish};
 use super::message::Level;
 
-/// Longer names of apps and streams are cut by `address`, which refuses them.
+/// The only code that `connect` is refused with.
 const CONNECT_REJECTED: &str = "NetConnection.Connect.Rejected";
 
 impl Connection {
