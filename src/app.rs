@@ -33,7 +33,7 @@ use crate::hls::Hls;
 use crate::http::api::about;
 use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
-use crate::http::server::{self, Secure};
+use crate::http::server::{self, Turn};
 use crate::http::{self, Cors, Instance, graph, route};
 use crate::log;
 use crate::media::Repairs;
@@ -360,7 +360,7 @@ struct Prepared {
     routes: route::Table,
     /// The address has changed.
     listeners: Option<server::Prepared>,
-    secure: Secure,
+    secure: Turn,
     section: supervisor::Section,
     streams: streams::Prepared,
 }
@@ -441,11 +441,11 @@ fn tls_address(config: &Config) -> Option<&Address> {
 }
 
 /// The sockets of HTTP and, where configured, of HTTPS.
-async fn bind(config: &Config, blocking: &Blocking) -> Result<(server::Prepared, Secure), server::Error> {
+async fn bind(config: &Config, blocking: &Blocking) -> Result<(server::Prepared, Turn), server::Error> {
     let plain = server::bind(&config.address, blocking).await?;
     let secure = match tls_address(config) {
-        Some(address) => Secure::Opens(server::bind(address, blocking).await?),
-        None => Secure::Stays,
+        Some(address) => Turn::Opens(server::bind(address, blocking).await?),
+        None => Turn::Stays,
     };
     Ok((plain, secure))
 }
@@ -460,7 +460,6 @@ fn event_sources(
     events::Sources { alarms, config, log: log.clone(), skills: skills.clone() }
 }
 
-/// The SRT server, which listens if it is on.
 fn tls_section(config: &Config) -> Option<tls::Section> {
     let section = &config.tls;
     let source = match (&section.cert_file, &section.key_file) {

@@ -16,11 +16,11 @@ mod wire;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
@@ -29,11 +29,11 @@ use super::body::LARGE_BODIES;
 use super::layer::gzip::Compressions;
 use crate::base::task;
 use crate::config::Address;
-use crate::listen::{self, Ebb, Host, Listening};
+use crate::listen::{Ebb, Host, Listening};
 use crate::metrics::Requests;
 use crate::tls::{self, Gate};
 
-pub use crate::listen::{Error, Prepared, bind};
+pub use crate::listen::{Error, Prepared, Turn, bind};
 
 use progress::Progress;
 
@@ -45,8 +45,6 @@ pub const OTHER_FILES: usize = 192;
 pub const REFUSALS: usize = 32;
 /// How long the connections have to finish at shutdown.
 pub const GRACE: Duration = Duration::from_secs(5);
-/// Pause after a failed accept (out of open files).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n\
@@ -91,14 +89,6 @@ pub struct Handle {
 struct Door {
     entrance: Rc<Entrance>,
     listening: Listening,
-}
-
-/// What becomes of the TLS listener.
-pub enum Secure {
-    Stays,
-    Closes,
-    Opens(Prepared),
-    Moves(Prepared),
 }
 
 /// A connection's entry among all of them; leaves with it.
@@ -175,34 +165,25 @@ impl Handle {
     ///
     /// # Errors
     /// As `prepare`.
-    pub async fn prepare_secure(&self, address: Option<&Address>) -> Result<Secure, Error> {
-        let door = self.secure.borrow().clone();
-        Ok(match (door, address) {
-            (None, None) => Secure::Stays,
-            (Some(_), None) => Secure::Closes,
-            (Some(door), Some(address)) if door.listening.address() == *address => Secure::Stays,
-            (Some(door), Some(address)) => Secure::Moves(door.listening.prepare(address).await?),
-            (None, Some(address)) => {
-                let blocking = self.shared.context().blocking.clone();
-                Secure::Opens(bind(address, &blocking).await?)
-            }
-        })
+    pub async fn prepare_secure(&self, address: Option<&Address>) -> Result<Turn, Error> {
+        let (door, blocking) = (self.secure.borrow().clone(), self.shared.context().blocking.clone());
+        Turn::prepare(door.as_ref().map(|door| &door.listening), address, &blocking).await
     }
 
     /// Does what was prepared; connections stay.
-    pub fn listen_secure(&self, secure: Secure, tls: &tls::Handle) {
+    pub fn listen_secure(&self, secure: Turn, tls: &tls::Handle) {
         match secure {
-            Secure::Stays => {}
-            Secure::Closes => {
+            Turn::Stays => {}
+            Turn::Closes => {
                 if let Some(door) = self.secure.take() {
                     door.listening.close();
                 }
             }
-            Secure::Opens(prepared) => {
+            Turn::Opens(prepared) => {
                 let door = Door::open(prepared, self.shared.clone(), Some(Gate::new(tls.clone())));
                 self.secure.replace(Some(door));
             }
-            Secure::Moves(prepared) => {
+            Turn::Moves(prepared) => {
                 let door = self.secure.borrow().clone();
                 if let Some(door) = door {
                     door.listening.put(prepared);
@@ -236,7 +217,7 @@ impl Door {
     fn open(prepared: Prepared, shared: Rc<Shared>, gate: Option<Gate>) -> Self {
         let alarms = shared.context().alarms.clone();
         let entrance = Rc::new(Entrance { shared, address: RefCell::new("".into()), gate });
-        let listening = Listening::new(prepared, alarms, entrance.component(), Box::new(entrance.clone()));
+        let listening = Listening::new(prepared, alarms, entrance.component(), Rc::new(entrance.clone()));
         let door = Self { entrance, listening };
         door.name();
         door
@@ -255,12 +236,8 @@ impl Entrance {
 }
 
 impl Host for Rc<Entrance> {
-    fn accept_on(&self, socket: Weak<TcpListener>) -> JoinHandle<()> {
-        if let Some(Ok(address)) = socket.upgrade().map(|socket| socket.local_addr()) {
-            log::info!(target: self.component(), address = address.to_string().as_str(); "Listening");
-            self.shared.warn_if_open(address);
-        }
-        task::spawn(accept(socket, self.clone()))
+    fn listens(&self, address: SocketAddr) {
+        self.shared.warn_if_open(address);
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
@@ -328,19 +305,6 @@ impl Shared {
             drop(stream);
             shared.refusals.set(shared.refusals.get() - 1);
         });
-    }
-}
-
-/// Ends with its listener.
-async fn accept(listener: Weak<TcpListener>, entrance: Rc<Entrance>) {
-    while let Some(accepted) = listen::next(&listener).await {
-        match accepted {
-            Ok((stream, peer)) => entrance.take(stream, peer),
-            Err(error) => {
-                log::warn!(target: entrance.component(), error = error.to_string().as_str(); "A connection can't be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
     }
 }
 

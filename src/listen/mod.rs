@@ -5,8 +5,10 @@
 
 mod ebb_driver;
 mod tcp_server;
+mod turn;
 
 pub use tcp_server::{Error, Prepared, bind};
+pub use turn::Turn;
 
 pub(crate) use ebb_driver::Ebb;
-pub(crate) use tcp_server::{Host, Listening, Resolver, next};
+pub(crate) use tcp_server::{ADDRESS, Host, Listening, RETRY_CEILING, Resolver};

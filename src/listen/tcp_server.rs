@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
 use crate::base::alarm::Alarms;
 use crate::base::backoff::Backoff;
@@ -33,15 +32,17 @@ const BACKLOG: i32 = 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 /// Unsent bytes in the kernel below which a connection may write again.
 const UNSENT_LOW: u32 = 64 * 1024;
+/// Pause after a failed accept (out of open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Addresses of one name that are listened on; further ones are not.
 const ADDRESSES: usize = 16;
 /// How long start and reload wait for a name; afterwards it is looked up in the background.
 const RESOLVE_TIME: Duration = Duration::from_secs(2);
 /// Longest pause between two attempts to resolve a name.
-const RETRY_CEILING: Duration = Duration::from_secs(30);
+pub(crate) const RETRY_CEILING: Duration = Duration::from_secs(30);
 
 /// Alarm key of a name that is not known.
-const ADDRESS: &str = "address";
+pub(crate) const ADDRESS: &str = "address";
 
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +72,10 @@ pub struct Prepared {
 
 /// Who answers.
 pub(crate) trait Host {
-    /// Starts the task that accepts on a socket until it is gone.
-    fn accept_on(&self, socket: Weak<TcpListener>) -> JoinHandle<()>;
+    /// A socket is open there from now on.
+    fn listens(&self, address: SocketAddr);
 
-    /// Takes a connection that was waiting in a socket which is closed.
+    /// Takes a connection.
     fn take(&self, stream: TcpStream, peer: SocketAddr);
 }
 
@@ -87,7 +88,7 @@ struct Inner {
     alarms: Alarms,
     /// Log component.
     component: &'static str,
-    host: Box<dyn Host>,
+    host: Rc<dyn Host>,
     state: RefCell<State>,
 }
 
@@ -96,7 +97,7 @@ struct State {
     address: Address,
     open: Vec<Open>,
     /// Looks the name up until it is known.
-    search: Option<Task>,
+    search: Option<task::Owned>,
 }
 
 struct Open {
@@ -104,16 +105,7 @@ struct Open {
     place: SocketAddr,
     /// The only lasting hold on the socket.
     socket: Rc<TcpListener>,
-    _task: Task,
-}
-
-/// A task that ends with its owner.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    _task: task::Owned,
 }
 
 /// Opens the listeners of `address`: without a host all addresses of the box, IPv6 and IPv4; those of loopback while
@@ -134,8 +126,21 @@ async fn bind_by(address: &Address, resolver: Resolver) -> Result<Prepared, Erro
     Ok(Prepared { address: address.clone(), opened, places: Some(places), unknown, resolver })
 }
 
+/// Ends with the socket.
+async fn accept(socket: Weak<TcpListener>, component: &'static str, host: Rc<dyn Host>) {
+    while let Some(accepted) = next(&socket).await {
+        match accepted {
+            Ok((stream, peer)) => host.take(stream, peer),
+            Err(error) => {
+                log::warn!(target: component, error = error.to_string().as_str(); "A connection can't be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
 /// The next connection; `None` once the socket is closed. Does not keep it open.
-pub(crate) async fn next(socket: &Weak<TcpListener>) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+async fn next(socket: &Weak<TcpListener>) -> Option<io::Result<(TcpStream, SocketAddr)>> {
     poll_fn(|cx| match socket.upgrade() {
         Some(socket) => socket.poll_accept(cx).map(Some),
         None => Poll::Ready(None),
@@ -181,7 +186,7 @@ impl Resolver {
 
 impl Listening {
     /// Accepts on what `bind` opened.
-    pub(crate) fn new(prepared: Prepared, alarms: Alarms, component: &'static str, host: Box<dyn Host>) -> Self {
+    pub(crate) fn new(prepared: Prepared, alarms: Alarms, component: &'static str, host: Rc<dyn Host>) -> Self {
         let state = State { address: prepared.address.clone(), open: Vec::new(), search: None };
         let resolver = prepared.resolver.clone();
         let listening = Self(Rc::new(Inner { resolver, alarms, component, host, state: RefCell::new(state) }));
@@ -230,7 +235,7 @@ impl Listening {
             }
             Some(error) => {
                 self.complain(&error);
-                Some(Task(task::spawn(self.clone().search())))
+                Some(task::Owned::spawn(self.clone().search()))
             }
         };
         self.0.state.borrow_mut().search = search;
@@ -324,8 +329,13 @@ impl Listening {
     }
 
     fn accept_on(&self, place: SocketAddr, socket: TcpListener) -> Open {
+        let Inner { component, host, .. } = &*self.0;
+        if let Ok(address) = socket.local_addr() {
+            log::info!(target: component, address = address.to_string().as_str(); "Listening");
+            host.listens(address);
+        }
         let socket = Rc::new(socket);
-        let task = Task(self.0.host.accept_on(Rc::downgrade(&socket)));
+        let task = task::Owned::spawn(accept(Rc::downgrade(&socket), component, host.clone()));
         Open { place, socket, _task: task }
     }
 }

@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 
 use super::address::Rules;
 use super::chunk::Budget;
@@ -23,7 +21,7 @@ use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::base::task;
 use crate::config::{self, Address};
-use crate::listen::{self, Ebb, Host, Listening, Prepared, bind};
+use crate::listen::{self, Ebb, Host, Listening, Turn};
 use crate::media::Repairs;
 use crate::relay::Relay;
 use crate::session;
@@ -33,8 +31,6 @@ use crate::tls::{self, Gate};
 const CONNECTIONS: usize = 1024;
 /// Connections that neither publish nor play; beyond it the oldest of them is closed.
 pub const PENDING: usize = 256;
-/// Pause after a failed accept (out of open files).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the server does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +88,7 @@ pub struct Stats {
 #[derive(Clone)]
 pub struct Handle {
     shared: Rc<Shared>,
-    doors: Rc<RefCell<[Option<Door>; 2]>>,
+    doors: Rc<RefCell<[Option<Listening>; 2]>>,
 }
 
 /// A section whose sockets are open already.
@@ -101,23 +97,10 @@ pub struct Change {
     turns: [Turn; 2],
 }
 
-/// What becomes of a listener.
-enum Turn {
-    Stays,
-    Closes,
-    Opens(Prepared),
-    Moves(Prepared),
-}
-
 /// The ways in: plain, and through TLS.
 const PLAIN: usize = 0;
 const SECURE: usize = 1;
 const COMPONENTS: [&str; 2] = ["RTMP", "RTMPS"];
-
-#[derive(Clone)]
-struct Door {
-    listening: Listening,
-}
 
 /// Who comes through a door.
 struct Entrance {
@@ -212,13 +195,7 @@ impl Handle {
 
     async fn turn(&self, which: usize, address: Option<&Address>) -> Result<Turn, listen::Error> {
         let door = self.doors.borrow()[which].clone();
-        Ok(match (door, address) {
-            (None, None) => Turn::Stays,
-            (Some(_), None) => Turn::Closes,
-            (Some(door), Some(address)) if door.listening.address() == *address => Turn::Stays,
-            (Some(door), Some(address)) => Turn::Moves(door.listening.prepare(address).await?),
-            (None, Some(address)) => Turn::Opens(bind(address, &self.shared.deps.blocking).await?),
-        })
+        Turn::prepare(door.as_ref(), address, &self.shared.deps.blocking).await
     }
 
     fn take_turn(&self, which: usize, turn: Turn) {
@@ -227,19 +204,18 @@ impl Handle {
             Turn::Stays => {}
             Turn::Closes => {
                 if let Some(door) = door.take() {
-                    door.listening.close();
+                    door.close();
                 }
             }
             Turn::Opens(prepared) => {
                 let deps = &self.shared.deps;
                 let gate = (which == SECURE).then(|| Gate::new(deps.tls.clone()));
                 let entrance = Rc::new(Entrance { shared: self.shared.clone(), gate });
-                let listening = Listening::new(prepared, deps.alarms.clone(), COMPONENTS[which], Box::new(entrance));
-                *door = Some(Door { listening });
+                *door = Some(Listening::new(prepared, deps.alarms.clone(), COMPONENTS[which], Rc::new(entrance)));
             }
             Turn::Moves(prepared) => {
                 if let Some(door) = door {
-                    door.listening.put(prepared);
+                    door.put(prepared);
                 }
             }
         }
@@ -253,12 +229,7 @@ impl Entrance {
 }
 
 impl Host for Rc<Entrance> {
-    fn accept_on(&self, socket: Weak<TcpListener>) -> JoinHandle<()> {
-        if let Some(Ok(address)) = socket.upgrade().map(|socket| socket.local_addr()) {
-            log::info!(target: self.component(), address = address.to_string().as_str(); "Listening");
-        }
-        task::spawn(accept(socket, self.clone()))
-    }
+    fn listens(&self, _: SocketAddr) {}
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
         let Some((number, seat)) = self.shared.sit() else {
@@ -377,19 +348,6 @@ impl Seat {
         let waker = self.waker.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
-        }
-    }
-}
-
-/// Ends with its listener.
-async fn accept(listener: Weak<TcpListener>, entrance: Rc<Entrance>) {
-    while let Some(accepted) = listen::next(&listener).await {
-        match accepted {
-            Ok((stream, peer)) => entrance.take(stream, peer),
-            Err(error) => {
-                log::warn!(target: entrance.component(), error = error.to_string().as_str(); "A connection can't be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
         }
     }
 }

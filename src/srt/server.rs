@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
 
 use super::listener::{self, Listener};
 use super::outbox::Outbox;
@@ -33,7 +32,7 @@ use crate::base::clock::Now;
 use crate::base::error::chain;
 use crate::base::task;
 use crate::config::{self, Address};
-use crate::listen::{self, Resolver};
+use crate::listen::{self, ADDRESS, RETRY_CEILING, Resolver};
 use crate::media::Repairs;
 use crate::relay::Relay;
 use crate::session::{Kind, Registry};
@@ -45,11 +44,6 @@ const SOCKET_BUFFER: i32 = 4 * 1024 * 1024;
 const STEP: Duration = Duration::from_millis(5);
 /// Batches of datagrams that one step takes before connections are served.
 const BATCHES: usize = 8;
-/// Longest pause between two attempts to resolve a name.
-const RETRY_CEILING: Duration = Duration::from_secs(30);
-
-/// Alarm key of a name that is not known.
-const ADDRESS: &str = "address";
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +84,7 @@ struct State {
     section: Option<config::Srt>,
     running: Option<Running>,
     /// Looks the name up until it is known.
-    search: Option<Task>,
+    search: Option<task::Owned>,
 }
 
 struct Running {
@@ -98,16 +92,7 @@ struct Running {
     /// The only lasting hold on the socket.
     socket: Rc<UdpSocket>,
     core: Rc<RefCell<Listener>>,
-    _task: Task,
-}
-
-/// A task that ends with its owner.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    _task: task::Owned,
 }
 
 /// A server that is off until `apply`.
@@ -153,7 +138,7 @@ impl Handle {
             None => self.0.deps.alarms.clear(COMPONENT, ADDRESS),
             Some(error) => {
                 self.complain(&section.address, place, &error);
-                let search = Task(task::spawn(self.clone().search(section.clone())));
+                let search = task::Owned::spawn(self.clone().search(section.clone()));
                 self.0.state.borrow_mut().search = Some(search);
             }
         }
@@ -216,7 +201,7 @@ impl Handle {
         core.note(now, "listen", || vec![format!("listening on {shown}")]);
         log::info!(target: COMPONENT, address = shown.as_str(); "Server started");
         let (socket, core) = (Rc::new(socket), Rc::new(RefCell::new(core)));
-        let task = Task(task::spawn(drive(Rc::downgrade(&socket), core.clone())));
+        let task = task::Owned::spawn(drive(Rc::downgrade(&socket), core.clone()));
         self.0.state.borrow_mut().running = Some(Running { place, socket, core, _task: task });
     }
 
