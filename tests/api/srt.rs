@@ -75,6 +75,7 @@ impl Stream {
     fn check(&mut self, after: &str) {
         let end = Instant::now() + PATIENCE;
         while self.came.len() < self.sent as usize && Instant::now() < end {
+            self.publisher.publish_last_again();
             self.collect();
             self.subscriber.keep_alive();
             self.publisher.keep_alive();

@@ -194,6 +194,12 @@ impl Caller {
         }
     }
 
+    /// Nothing comes after the last packet, so nobody misses it.
+    pub(crate) fn publish_last_again(&self) {
+        let last = self.next - 1;
+        self.publish_again(&words(&[0x8003_0000, 0, 0, 0, last]));
+    }
+
     /// Reports packets as lost.
     pub(crate) fn ask_again(&self, from: u32, to: u32) {
         let list = if from == to { vec![from] } else { vec![1 << 31 | from, to] };
