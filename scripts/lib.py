@@ -3,6 +3,7 @@
 Standard library only. Every helper ends what it started and nothing else; every wait has an end.
 """
 
+import fcntl
 import http.client
 import json
 import os
@@ -265,9 +266,15 @@ class Daemon:
 
 # ---------------------------------------------------------------- Python packages
 def python_with(*requirements):
-    """A Python that has the packages, pinned as `name==version`; they stay in the target directory."""
-    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-    venv = os.path.abspath(os.path.join(target, "python"))
+    """A Python that has the packages, pinned as `name==version`; they stay in the target directory. One at a time."""
+    target = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")))
+    os.makedirs(target, exist_ok=True)
+    with open(os.path.join(target, "python.lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return environment(os.path.join(target, "python"), requirements)
+
+
+def environment(venv, requirements):
     python = os.path.join(venv, "bin", "python")
     if not os.access(python, os.X_OK):
         say("making a virtual environment")

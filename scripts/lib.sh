@@ -21,11 +21,19 @@ as_root() {
 
 apt_updated=
 
+# one_apt COMMAND...: scripts that run beside each other take turns.
+one_apt() {
+  (
+    flock --wait 1800 9 || die "another installation has been running for half an hour"
+    "$@"
+  ) 9>"${TMPDIR:-/tmp}/rill-apt-$(id -u)"
+}
+
 apt_update() {
   [ -z "$apt_updated" ] || return 0
   command -v apt-get >/dev/null || die "no apt-get here; install by hand: $*"
   say "reading the package lists"
-  as_root apt-get update -qq
+  one_apt as_root apt-get update -qq
   apt_updated=yes
 }
 
@@ -34,7 +42,7 @@ apt_install() {
   apt_update "$@"
   say "installing $*"
   local output
-  output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1) ||
+  output=$(one_apt as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1) ||
     die "$output"
 }
 
