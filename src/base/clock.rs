@@ -35,3 +35,20 @@ pub fn unix_seconds(time: SystemTime) -> i64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn seconds_before_1970_and_after_2038_and_2106() {
+        let after = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(unix_seconds(UNIX_EPOCH - Duration::from_millis(1500)), -2);
+        assert_eq!(unix_seconds(after(1 << 31)), 1 << 31);
+        assert_eq!(unix_seconds(after((1 << 32) + 5)), (1 << 32) + 5);
+        let now = Now { mono: Instant::now() + Duration::from_secs(1 << 33), wall: after(1 << 33) };
+        assert_eq!((now.unix(), now.mono.elapsed()), (1 << 33, Duration::ZERO));
+    }
+}

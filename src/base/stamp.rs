@@ -35,3 +35,19 @@ impl<'de> Deserialize<'de> for Stamp {
             .map_err(|_| de::Error::custom(format_args!("{text:?} is not a time of RFC 3339")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn after_2038_and_2106() {
+        for (seconds, text) in [(1 << 31, "\"2038-01-19T03:14:08Z\""), (1 << 32, "\"2106-02-07T06:28:16Z\"")] {
+            let stamp = Stamp::at(UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!(serde_json::to_string(&stamp).expect("written"), text);
+            assert_eq!(serde_json::from_str::<Stamp>(text).expect("read"), stamp);
+        }
+    }
+}

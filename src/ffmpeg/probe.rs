@@ -18,7 +18,7 @@ pub struct Probe {
     json: bool,
     log: Vec<String>,
     text: usize,
-    truncated: usize,
+    truncated: u64,
 }
 
 impl Probe {

@@ -108,6 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn totals_beyond_4_gib_and_times_beyond_32_bits() {
+        let (start, total) = (Instant::now(), u64::from(u32::MAX) - 50);
+        let mut rate = Rate::default();
+        rate.record(start, total);
+        let base = rate.average(at(start, 1.0));
+        rate.record(at(start, 1.5), total + 100);
+        assert_eq!(rate.average(at(start, 2.0)), (base + 100.0) / 2.0);
+        assert_eq!(rate.average(at(start, 5e9)), 0.0);
+        rate.record(at(start, 5e9), total + 200);
+        assert_eq!(rate.average(at(start, 5e9 + 1.0)), 100.0 / 30.0);
+    }
+
+    #[test]
     fn a_counter_that_starts_over_adds_nothing() {
         let start = Instant::now();
         let mut rate = Rate::default();

@@ -109,6 +109,8 @@ mod tests {
         check("bytes=-2", 5, Part::Bytes(3..5));
         check("bytes=-9", 5, Part::Bytes(0..5));
         check("bytes=0-99999999999999999999999", 5, Part::Bytes(0..5));
+        check("bytes=5000000000-", 6 << 30, Part::Bytes(5_000_000_000..6 << 30));
+        check("bytes=-1", (1 << 32) + 1, Part::Bytes(1 << 32..(1 << 32) + 1));
         check("bytes=9-", 5, Part::Unsatisfiable);
         check("bytes=5-6", 5, Part::Unsatisfiable);
         check("bytes=-0", 5, Part::Unsatisfiable);

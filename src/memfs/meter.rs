@@ -84,6 +84,15 @@ mod tests {
     }
 
     #[test]
+    fn more_than_4_gib_are_counted() {
+        let mut meters = Meters::default();
+        let live = meters.add(&prefixes(&["/live"]));
+        let count = meters.find("/live0.ts");
+        (0..3).for_each(|_| count.add(3 << 30));
+        assert_eq!(live.bytes(), 9 << 30);
+    }
+
+    #[test]
     fn a_dropped_meter_makes_room_for_the_others() {
         let mut meters = Meters::default();
         let outer = meters.add(&prefixes(&["/live"]));

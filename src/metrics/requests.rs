@@ -93,5 +93,7 @@ mod tests {
         requests.moved(3, u64::MAX);
         requests.moved(1, 1);
         assert_eq!((requests.received(), requests.sent()), (4, u64::MAX));
+        requests.moved(u64::from(u32::MAX), 0);
+        assert_eq!(requests.received(), (1 << 32) + 3);
     }
 }

@@ -46,7 +46,7 @@ pub struct Report {
     head: Vec<String>,
     tail: VecDeque<String>,
     /// Prelude lines dropped between head and tail.
-    truncated: usize,
+    truncated: u64,
     log: VecDeque<(i64, String)>,
     last_line: String,
     history: VecDeque<Rc<ReportView>>,

@@ -97,6 +97,24 @@ fn traffic_keeps_a_session_alive() {
 }
 
 #[test]
+fn sessions_go_beyond_4_gib_and_2106() {
+    let scene = Scene::new(&section());
+    let hls = scene.registry.collector(Kind::Hls);
+    let now = Now { mono: scene.begin, wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 32) };
+    hls.register(now, "a", New::default());
+    assert!(hls.activate("a"));
+    for second in 0..3 {
+        hls.egress(scene.at(second), "a", 3 << 30);
+        hls.ingress(scene.at(second), "a", 2 << 30);
+    }
+    let list = hls.list(scene.at(3));
+    assert_eq!((list[0].created_at, list[0].tx_bytes, list[0].rx_bytes), (1 << 32, 9 << 30, 6 << 30));
+    assert!(list[0].tx_bitrate > 8e9, "{}", list[0].tx_bitrate);
+    hls.end(scene.at(3), "a");
+    assert_eq!(hls.summary().total, Counts { sessions: 1, rx_bytes: 6 << 30, tx_bytes: 9 << 30 });
+}
+
+#[test]
 fn a_session_starts_at_zero_and_is_listed_as_registered() {
     let scene = Scene::new(&section());
     for run in [0, 100] {

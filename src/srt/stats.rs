@@ -107,7 +107,8 @@ pub(super) struct Books {
     capacity: u32,
     /// Packets that the receive buffer of ours can still take.
     pub(super) receive_free: Option<u32>,
-    belated: (Duration, u32),
+    /// Sum and number.
+    belated: (Duration, u64),
 }
 
 impl Books {
@@ -180,7 +181,7 @@ impl Books {
     /// A data packet came when its time was over.
     pub(super) fn belated(&mut self, by: Duration) {
         let (sum, count) = self.belated;
-        self.belated = (sum + by, count.saturating_add(1));
+        self.belated = (sum + by, count + 1);
     }
 
     /// Data packets that the core threw away.
@@ -194,12 +195,13 @@ impl Books {
     /// What acknowledgements told; the connection adds what it knows.
     pub(super) fn level(&self) -> Level {
         let (late, count) = self.belated;
+        let belated = late.as_nanos() / u128::from(count.max(1));
         let period = self.totals.send_duration.as_micros() / u128::from(self.totals.sent.packets.max(1));
         Level {
             send_period: u64::try_from(period).unwrap_or(u64::MAX),
             rtt: self.rtt,
             link_capacity: u64::from(self.capacity) * u64::from(MSS) * 8,
-            belated: late.checked_div(count).unwrap_or_default(),
+            belated: Duration::from_nanos(u64::try_from(belated).unwrap_or(u64::MAX)),
             ..Level::default()
         }
     }
@@ -307,5 +309,21 @@ mod tests {
         books.belated(Duration::from_millis(10));
         books.belated(Duration::from_millis(30));
         assert_eq!(books.level().belated, Duration::from_millis(20));
+    }
+
+    #[test]
+    fn counts_go_beyond_32_bits() {
+        let mut books = books();
+        let edge = Count { packets: u64::from(u32::MAX), bytes: u64::from(u32::MAX) };
+        (books.totals.received, books.totals.sent) = (edge, edge);
+        books.belated = (Duration::from_millis(10) * u32::MAX, u64::from(u32::MAX));
+        books.received(&data(1, false), 1316, 0);
+        books.sent(Instant::now(), 1316, false);
+        books.belated(Duration::from_millis(10));
+        books.dropped(1 << 32, 0, 0);
+        let over = Count { packets: 1 << 32, bytes: u64::from(u32::MAX) + 1316 + 44 };
+        assert_eq!((books.totals.received, books.totals.sent, books.bytes()), (over, over, (over.bytes, over.bytes)));
+        assert_eq!(books.totals.send_drop.bytes, 1500 << 32);
+        assert_eq!(books.level().belated, Duration::from_millis(10));
     }
 }

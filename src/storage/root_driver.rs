@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::fcntl::{OFlag, openat, readlinkat, renameat};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::Error;
@@ -26,6 +26,10 @@ pub(super) const SCANNED: usize = 50_000;
 const SCANNED_DEPTH: usize = 64;
 /// Names of uploads in flight begin like this; they are never listed or served.
 const UPLOAD_PREFIX: &str = ".rill-upload-";
+/// Without `O_LARGEFILE` 32-bit systems neither open nor write a file beyond 2 GiB.
+const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK).union(OFlag::O_LARGEFILE);
+const CREATE: OFlag =
+    OFlag::O_WRONLY.union(OFlag::O_CREAT).union(OFlag::O_EXCL).union(OFlag::O_CLOEXEC).union(OFlag::O_LARGEFILE);
 
 /// The directory.
 #[derive(Debug)]
@@ -89,12 +93,11 @@ impl Root {
         if is_upload(name) {
             return Err(Error::NotFound);
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let full = self.real.join(&name[1..]);
-        let opened = match nix::fcntl::open(&full, flags | OFlag::O_NOFOLLOW, Mode::empty()) {
+        let opened = match nix::fcntl::open(&full, READ | OFlag::O_NOFOLLOW, Mode::empty()) {
             Err(Errno::ELOOP) => match self.link(&full)? {
                 Some(target) => return Ok(Found::Link(target)),
-                None => nix::fcntl::open(&full, flags, Mode::empty()),
+                None => nix::fcntl::open(&full, READ, Mode::empty()),
             },
             opened => opened,
         };
@@ -135,17 +138,16 @@ impl Root {
             return Err(io(Errno::EPERM));
         }
         let dir = self.directory(above, Missing::Create).map_err(io)?;
-        let replaces = match fstatat(&dir, last, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) if is_kind(&stat, SFlag::S_IFDIR) => return Err(Error::IsDirectory(name.to_owned())),
-            Ok(stat) if is_kind(&stat, SFlag::S_IFREG) => Some(u64::try_from(stat.st_size).unwrap_or(0)),
+        let replaces = match entry(&dir, last) {
+            Ok(meta) if meta.is_dir() => return Err(Error::IsDirectory(name.to_owned())),
+            Ok(meta) if meta.is_file() => Some(meta.size()),
             Ok(_) => Some(0),
             Err(Errno::ENOENT) => None,
             Err(errno) => return Err(io(errno)),
         };
         let temporary = format!("{UPLOAD_PREFIX}{}-{number}", self.run);
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(0o644);
-        let file = openat(&dir, temporary.as_str(), flags, mode).map_err(io)?;
+        let file = openat(&dir, temporary.as_str(), CREATE, mode).map_err(io)?;
         Ok((Temporary { dir, name: temporary, target: last.to_owned(), replaces }, file.into()))
     }
 
@@ -153,12 +155,12 @@ impl Root {
     pub(super) fn remove(&self, name: &str) -> Result<u64, Error> {
         let (above, last) = split(name).ok_or(Error::NotFound)?;
         let dir = self.directory(above, Missing::Fail).map_err(|_| Error::NotFound)?;
-        let stat = fstatat(&dir, last, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|errno| read_error(errno, name))?;
-        if is_kind(&stat, SFlag::S_IFDIR) {
+        let meta = entry(&dir, last).map_err(|errno| read_error(errno, name))?;
+        if meta.is_dir() {
             return Err(Error::NotFound);
         }
         unlinkat(&dir, last, UnlinkatFlags::NoRemoveDir).map_err(|errno| write_error(errno, name))?;
-        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+        Ok(meta.size())
     }
 
     /// Opens the directory `above`, checking at each link that it stays inside.
@@ -284,8 +286,11 @@ fn is_upload(name: &str) -> bool {
     name.split('/').any(|part| part.starts_with(UPLOAD_PREFIX))
 }
 
-fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == kind
+/// What `last` is in the directory, without following a link. Not `fstatat`, which on 32-bit systems fails at files
+/// beyond 2 GiB and at times after 2038.
+fn entry(dir: &OwnedFd, last: &str) -> Result<fs::Metadata, Errno> {
+    let path = format!("/proc/self/fd/{}/{last}", dir.as_raw_fd());
+    fs::symlink_metadata(path).map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))
 }
 
 /// Names that cannot be there are not found; the rest is the disk's fault.

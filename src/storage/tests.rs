@@ -275,3 +275,30 @@ fn a_reload_keeps_memory_and_moves_the_disk() {
         assert_eq!(names(&handle).await, ["/b.txt"]);
     });
 }
+
+/// On 32-bit systems each of these calls has a form that fails here.
+#[test]
+fn files_beyond_4_gib_and_times_after_2038() {
+    use std::os::unix::fs::FileExt as _;
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let (size, modified) = (5 << 30, SystemTime::UNIX_EPOCH + Duration::from_secs(3_000_000_000));
+    let large = fs::File::create(dir.path().join("large")).expect("created");
+    large.write_all_at(b"end", size - 3).expect("written");
+    large.set_modified(modified).expect("set");
+    let root = root_driver::Root::new(dir.path(), "run".to_owned());
+    let stat = root_driver::Stat { size, modified };
+    let Ok(root_driver::Found::File(file, found)) = root.open("/large") else { panic!("not opened") };
+    assert_eq!(found, stat);
+    let mut end = [0; 3];
+    file.read_exact_at(&mut end, size - 3).expect("read");
+    assert_eq!(&end, b"end");
+    assert_eq!(root.scan("/", None), [root_driver::Scanned { path: "/large".to_owned(), stat }]);
+    assert_eq!(root.measure(), (1, size));
+
+    let (temporary, file) = root.create("/large", 1).expect("an upload");
+    assert_eq!(temporary.replaces, Some(size));
+    file.write_all_at(b"more", size).expect("written");
+    temporary.commit().expect("replaced");
+    assert_eq!(root.remove("/large").expect("removed"), size + 4);
+}

@@ -4,8 +4,10 @@
 //! the figures are those of the whole machine. Plain reads of `/proc` and `/sys`, a few dozen microseconds each, but for
 //! `volume`, which may hang with its disk.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,6 +50,14 @@ pub struct Interface {
 pub struct Volume {
     pub total: u64,
     pub used: u64,
+}
+
+impl Volume {
+    /// From numbers of blocks and the size of one.
+    fn new(blocks: u64, free: u64, unit: u64) -> Self {
+        let used = blocks.saturating_sub(free);
+        Self { total: blocks.saturating_mul(unit), used: used.saturating_mul(unit) }
+    }
 }
 
 /// The daemon itself.
@@ -130,10 +140,17 @@ pub fn interfaces() -> Vec<Interface> {
 /// # Errors
 /// What `statvfs` says.
 pub fn volume(path: &Path) -> io::Result<Volume> {
-    let stat = nix::sys::statvfs::statvfs(path)?;
-    let unit = stat.fragment_size();
-    let used = stat.blocks().saturating_sub(stat.blocks_free());
-    Ok(Volume { total: stat.blocks().saturating_mul(unit), used: used.saturating_mul(unit) })
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // Not statvfs: on 32-bit systems it counts blocks in 32 bits and refuses larger volumes.
+    // SAFETY: a struct of numbers, for which zeros are a value.
+    let mut stat: libc::statvfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends in a zero and the struct is ours.
+    if unsafe { libc::statvfs64(path.as_ptr(), &raw mut stat) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    #[allow(clippy::useless_conversion)] // its width is the system's
+    let unit = u64::from(stat.f_frsize);
+    Ok(Volume::new(stat.f_blocks, stat.f_bfree, unit))
 }
 
 /// What the daemon uses.
@@ -242,6 +259,23 @@ mod tests {
         let found: Vec<_> = text.lines().filter_map(parse_interface).map(|i| (i.name, i.received, i.sent)).collect();
         let expected = [("lo", 123, 456), ("eth0", 1, 3), ("br0:1", 5, 6)];
         assert_eq!(found, expected.map(|(name, received, sent)| (name.to_owned(), received, sent)));
+    }
+
+    #[test]
+    fn volumes_beyond_4_gib_and_16_tib() {
+        assert_eq!(Volume::new(1 << 20, 1 << 19, 4096), Volume { total: 1 << 32, used: 1 << 31 });
+        assert_eq!(Volume::new(1 << 33, 1, 4096), Volume { total: 1 << 45, used: (1 << 45) - 4096 });
+        let own = volume(Path::new("/")).expect("a volume");
+        assert!(own.used <= own.total);
+        assert!(volume(Path::new("/nowhere")).is_err() && volume(Path::new("a\0b")).is_err());
+    }
+
+    #[test]
+    fn counters_of_interfaces_and_ticks_go_beyond_32_bits() {
+        let found = parse_interface("eth0: 5000000000 4 0 0 0 0 0 0 18446744073709551615 4 0 0 0 0 0 0");
+        assert_eq!(found.map(|i| (i.received, i.sent)), Some((5_000_000_000, u64::MAX)));
+        let meminfo = "MemTotal: 8388608 kB\nMemAvailable: 5242880 kB\n";
+        assert_eq!(parse_meminfo(meminfo), Some(Memory { total: 8 << 30, free: 5 << 30 }));
     }
 
     #[test]

@@ -263,6 +263,14 @@ fn pings_windows_and_acknowledgements() {
     assert!(sums.len() >= 3, "{sums:?}");
     assert!(sums.windows(2).all(|pair| pair[1] > pair[0]), "the running total: {sums:?}");
     assert_eq!(u64::from(*sums.last().unwrap()), peer.core.acknowledged);
+    // Beyond 4 GiB the message has the low half.
+    (peer.core.received, peer.core.acknowledged) = (u64::from(u32::MAX), u64::from(u32::MAX));
+    let first = (0..20).flat_map(|_| peer.say(kind::AUDIO, &[0xAF; 100])).find_map(|seen| match seen {
+        Seen::Control(kind::ACKNOWLEDGEMENT, body) => Some(u32::from_be_bytes(body[..].try_into().unwrap())),
+        _ => None,
+    });
+    assert!(first.is_some_and(|sum| sum < 2048), "{first:?}");
+    assert!(peer.core.acknowledged > 1 << 32);
 }
 
 #[test]
