@@ -60,6 +60,16 @@ need() {
   [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
 }
 
+# debian_mirror: where this machine's apt finds Debian.
+debian_mirror() {
+  local targets mirror
+  # shellcheck disable=SC2016 # apt expands this
+  targets=$(apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages')
+  mirror=$(sed -n 's/^Debian|//p' <<<"$targets" | sed -n 1p)
+  [ -n "$mirror" ] || die "apt knows no Debian mirror here"
+  printf '%s\n' "$mirror"
+}
+
 # at_least VERSION MINIMUM
 at_least() {
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
