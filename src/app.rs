@@ -55,7 +55,7 @@ use streams::Streams;
 /// After this time a stopping daemon ends, whatever still hangs.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
 /// Open files that are asked for; the hard limit may allow less.
-pub const OPEN_FILES: u64 = 8192;
+pub const OPEN_FILES: u32 = 8192;
 
 const COMPONENT: &str = "Core";
 /// Alarm key of a reload whose configuration could be read but not be put in force.
@@ -519,7 +519,7 @@ fn own_names(config: &Config) -> Vec<String> {
 /// The limit of open files, raised as far as allowed and needed.
 fn raise_open_files() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
-    let wanted = OPEN_FILES.min(hard).max(soft);
+    let wanted = hard.min(OPEN_FILES.into()).max(soft);
     let granted = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
     usize::try_from(granted).unwrap_or(usize::MAX)
 }

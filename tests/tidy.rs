@@ -329,6 +329,11 @@ fn words_that_stand_in_one_place_only() {
         (["unbounded_", "channel"].concat(), &[]),
         ([".unw", "rap()"].concat(), &[]),
         (["dbg", "!("].concat(), &[]),
+        // 32 bits on ARMv7: they end in 2038, at 2 GiB, at 2^32 blocks.
+        (["libc::time", "_t"].concat(), &[]),
+        (["libc::off", "_t"].concat(), &[]),
+        (["fstat", "at"].concat(), &[]),
+        (["sys::stat", "vfs"].concat(), &[]),
     ];
     let mut faults = Vec::new();
     for source in sources() {

@@ -286,7 +286,7 @@ fn is_upload(name: &str) -> bool {
     name.split('/').any(|part| part.starts_with(UPLOAD_PREFIX))
 }
 
-/// What `last` is in the directory, without following a link. Not `fstatat`, which on 32-bit systems fails at files
+/// What `last` is in the directory, without following a link. Not `fstat` of nix, which on 32-bit systems fails at files
 /// beyond 2 GiB and at times after 2038.
 fn entry(dir: &OwnedFd, last: &str) -> Result<fs::Metadata, Errno> {
     let path = format!("/proc/self/fd/{}/{last}", dir.as_raw_fd());

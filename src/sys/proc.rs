@@ -119,7 +119,7 @@ fn has_marker(pid: u32, marker: &OsStr) -> bool {
 fn kill(pid: u32, marker: &OsStr) -> bool {
     // SAFETY: plain system calls; the descriptor is ours alone. It names the process even if its number is reused.
     unsafe {
-        let Ok(fd) = i32::try_from(libc::syscall(libc::SYS_pidfd_open, pid, 0)) else { return false };
+        let fd = i32::try_from(libc::syscall(libc::SYS_pidfd_open, pid, 0)).unwrap_or(-1);
         if fd < 0 {
             return false;
         }
