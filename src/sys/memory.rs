@@ -74,10 +74,9 @@ mod tests {
 
     #[test]
     fn lines_of_maps() {
-        let line = |permissions, inode| {
-            format!("55d0c0a00000-55d0c0b1f000 {permissions} 00011000 fe:01 {inode}   /usr/bin/rill")
-        };
-        assert_eq!(code(&line("r-xp", "1234")), Some(0x55d0_c0a0_0000..0x55d0_c0b1_f000));
+        let line =
+            |permissions, inode| format!("55c0a000-55c1f000 {permissions} 00011000 fe:01 {inode}   /usr/bin/rill");
+        assert_eq!(code(&line("r-xp", "1234")), Some(0x55c0_a000..0x55c1_f000));
         assert_eq!(code(&line("r--p", "1234")), None);
         assert_eq!(code(&line("rwxp", "1234")), None);
         assert_eq!(code(&line("r-xp", "0")), None);
