@@ -158,9 +158,10 @@ fn the_bound_holds_and_costs_the_oldest() {
         history.push(at(start, second).mono, rows(second, 20));
         assert!(history.bytes() <= LIMIT, "{} after {second}", history.bytes());
     }
-    assert!(history.samples() > 100, "{}", history.samples());
-    let answer = history.query(at(start, 3000), &query(100, 1, "net_tx"));
-    assert_eq!((answer.metrics.len(), answer.metrics[0].values.len()), (20, 100));
+    // How many depends on where in their growth the buffers are, hence on the width of a pointer.
+    assert!(history.samples() > 80, "{}", history.samples());
+    let answer = history.query(at(start, 3000), &query(80, 1, "net_tx"));
+    assert_eq!((answer.metrics.len(), answer.metrics[0].values.len()), (20, 80));
     // More subjects than fit: some are left out, none is torn.
     for second in 3000..3010 {
         history.push(at(start, second).mono, rows(second, 2000));
