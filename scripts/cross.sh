@@ -36,6 +36,8 @@ cross_to() {
     *) die "unknown architecture $arch; known are armv7, arm64 and amd64" ;;
   esac
   out=$(target_dir)/cross/$arch
+  # One for all, since what runs while building is the same for all.
+  build=$(target_dir)/cross/build
 }
 
 # need_cross locked|update: the environment as locked, made if it is missing or another one; or anew, and the lock
@@ -122,11 +124,10 @@ $differences
 Take them with: scripts/cross --update-lock, then commit $LOCK; the same sources will give other bytes"
 }
 
-# inside BUILD COMMAND...: runs in the environment, with the checkout as /src (read-only) and BUILD as /target.
+# inside COMMAND...: runs in the environment, with the checkout as /src (read-only) and cargo's results as /target.
 inside() {
-  local upper=${triple^^} build=$1
-  shift
-  mkdir -p "$build" "$CACHE/cargo"
+  local upper=${triple^^}
+  mkdir -p "$out" "$build" "$CACHE/cargo"
   # The network and the certificates are the host's.
   cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
   cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
