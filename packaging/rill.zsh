@@ -1,0 +1,26 @@
+#compdef rill
+# Completion of rill's arguments in zsh.
+
+_rill() {
+  local -a import
+  import=(
+    '--dry-run[print what would be done, write nothing]'
+    '--to[adapt to this FFmpeg]:version:'
+    '(- *)'{-h,--help}'[print help]'
+  )
+  case $CURRENT:$words[2]:$words[3] in
+    2:*)
+      _arguments '(- *)'{-h,--help}'[print help]' '(- *)'{-V,--version}'[print the version]' \
+        '1:command:((config\:"check or show the configuration" import\:"take over processes and settings"))'
+      ;;
+    3:config:*) _values command 'check[print every fault of the configuration]' 'show[print the configuration in force]' ;;
+    4:config:show) _values option '--secrets[print secrets, too]' ;;
+    *:import:ffmpeg) shift 2 words; (( CURRENT -= 2 )); _arguments $import ;;
+    *:import:*)
+      shift words
+      (( CURRENT-- ))
+      _arguments $import '--force[replace what is there]' '*:file or ffmpeg:_alternative "word\:adapt\:(ffmpeg)" "files\:file\:_files"'
+      ;;
+  esac
+}
+_rill "$@"
