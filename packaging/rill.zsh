@@ -1,6 +1,11 @@
 #compdef rill
 # Completion of rill's arguments in zsh.
 
+_rill_paths() {
+  (( CURRENT == 2 )) && compadd ffmpeg
+  _files
+}
+
 _rill() {
   local -a import
   import=(
@@ -19,7 +24,7 @@ _rill() {
     *:import:*)
       shift words
       (( CURRENT-- ))
-      _arguments $import '--force[replace what is there]' '*:file or ffmpeg:_alternative "word\:adapt\:(ffmpeg)" "files\:file\:_files"'
+      _arguments $import '--force[replace what is there]' '*:file:_rill_paths'
       ;;
   esac
 }

@@ -144,6 +144,7 @@ const TOP_LEVEL: &[&str] = &[
     "LICENSE",
     "README.md",
     "cross.toml",
+    "packaging",
     "scripts",
     "src",
     "systemd",
@@ -450,7 +451,14 @@ fn nothing_points_at_one_machine() {
     let words: Vec<String> =
         [["/ro", "ot/"], ["/ho", "me/"], ["/wo", "rk/"], ["/Us", "ers/"]].iter().map(|parts| parts.concat()).collect();
     let mut faults = Vec::new();
-    let folders = [("src", &[][..]), ("tests", &["contract"][..]), ("scripts", &[][..]), (".ci", &[][..])];
+    let folders = [
+        ("src", &[][..]),
+        ("tests", &["contract"][..]),
+        ("scripts", &[][..]),
+        ("packaging", &[][..]),
+        ("systemd", &[][..]),
+        (".ci", &[][..]),
+    ];
     for (folder, skip) in folders {
         for source in scan(folder, skip) {
             for (index, line) in source.text.lines().enumerate() {
