@@ -143,8 +143,8 @@ const TOP_LEVEL: &[&str] = &[
     "Cargo.toml",
     "LICENSE",
     "README.md",
+    "board",
     "cross.toml",
-    "packaging",
     "scripts",
     "src",
     "systemd",
@@ -455,7 +455,7 @@ fn nothing_points_at_one_machine() {
         ("src", &[][..]),
         ("tests", &["contract"][..]),
         ("scripts", &[][..]),
-        ("packaging", &[][..]),
+        ("board", &[][..]),
         ("systemd", &[][..]),
         (".ci", &[][..]),
     ];
