@@ -19,6 +19,8 @@ import time
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# How many times slower than a PC this system is: boards, and emulated ones all the more.
+SLOW = float(os.environ.get("RILL_SLOW", 1))
 
 
 class Failure(Exception):
@@ -65,7 +67,8 @@ def raise_file_limit():
 
 
 def wait_for(what, limit, condition, pause=0.05):
-    """The first true value of condition(), or a failure after `limit` seconds."""
+    """The first true value of condition(), or a failure after `limit` seconds of a PC."""
+    limit *= SLOW
     end = time.monotonic() + limit
     while True:
         value = condition()
@@ -208,7 +211,7 @@ class Daemon:
     def stop(self, limit=20):
         self.proc.send_signal(signal.SIGINT)
         try:
-            require(self.proc.wait(limit) == 0, f"the daemon ended with {self.proc.returncode}:\n{self.log()}")
+            require(self.proc.wait(limit * SLOW) == 0, f"the daemon ended with {self.proc.returncode}:\n{self.log()}")
         except subprocess.TimeoutExpired:
             self.kill()
             raise Failure(f"the daemon did not stop within {limit} s:\n{self.log()}") from None
@@ -226,7 +229,7 @@ class Daemon:
 
     def call(self, method, path, body=None, timeout=30):
         """Status and raw answer; a dict, list or str given as ("json", value) is sent as JSON."""
-        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
         try:
             headers = {}
             if isinstance(body, tuple):
