@@ -123,7 +123,7 @@ UNIT
 
 make_initrd() {
   local root=$guest.new/root initrd=$guest.new/initrd.d file name
-  mkdir -p "$initrd"/{bin,modules,proc,sys,dev,root}
+  mkdir -p "$initrd"/{bin,modules,proc,sys,dev,disk}
   cp "$(find "$guest.new/kernel" -path '*bin/busybox' -type f -print -quit)" "$initrd/bin/busybox"
   ln -s busybox "$initrd/bin/sh"
   for name in virtio_pci virtio_blk ext4 9p 9pnet_virtio; do
@@ -150,14 +150,14 @@ while [ ! -b /dev/vda ] && [ $n -lt 600 ]; do
   $B sleep 0.1
   n=$((n + 1))
 done
-$B mount -t ext4 /dev/vda /root || $B poweroff -f
+$B mount -t ext4 /dev/vda /disk || $B poweroff -f
 init=/sbin/init
 for word in $($B cat /proc/cmdline); do
   case $word in guest.init=*) init=${word#*=} ;; esac
 done
 $B umount /proc /sys
-$B mount --move /dev /root/dev
-exec $B switch_root /root "$init"
+$B mount --move /dev /disk/dev
+exec $B switch_root /disk "$init"
 INIT
   chmod +x "$initrd/init"
   (cd "$initrd" && find . | cpio --quiet -o -H newc | gzip -1) >"$guest.new/initrd"
