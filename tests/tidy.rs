@@ -143,7 +143,6 @@ const TOP_LEVEL: &[&str] = &[
     "Cargo.toml",
     "LICENSE",
     "README.md",
-    "board",
     "cross.toml",
     "scripts",
     "src",
@@ -455,7 +454,6 @@ fn nothing_points_at_one_machine() {
         ("src", &[][..]),
         ("tests", &["contract"][..]),
         ("scripts", &[][..]),
-        ("board", &[][..]),
         ("systemd", &[][..]),
         (".ci", &[][..]),
     ];
