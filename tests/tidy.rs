@@ -450,13 +450,8 @@ fn nothing_points_at_one_machine() {
     let words: Vec<String> =
         [["/ro", "ot/"], ["/ho", "me/"], ["/wo", "rk/"], ["/Us", "ers/"]].iter().map(|parts| parts.concat()).collect();
     let mut faults = Vec::new();
-    let folders = [
-        ("src", &[][..]),
-        ("tests", &["contract"][..]),
-        ("scripts", &[][..]),
-        ("systemd", &[][..]),
-        (".ci", &[][..]),
-    ];
+    let folders =
+        [("src", &[][..]), ("tests", &["contract"][..]), ("scripts", &[][..]), ("systemd", &[][..]), (".ci", &[][..])];
     for (folder, skip) in folders {
         for source in scan(folder, skip) {
             for (index, line) in source.text.lines().enumerate() {

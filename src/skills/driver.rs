@@ -28,8 +28,10 @@ use crate::sys::memory;
 const REQUEST_QUEUE: usize = 16;
 /// Children at once.
 const CHILDREN: usize = 2;
-/// A list that takes longer is taken for empty, its child killed.
-const CHILD_LIMIT: Duration = Duration::from_secs(10);
+/// A list that takes longer is cut, its child killed: a small board may read FFmpeg from its card while all else starts.
+const CHILD_LIMIT: Duration = Duration::from_secs(60);
+/// Pause before FFmpeg is asked again because it has not said its version.
+const RETRY: Duration = Duration::from_secs(60);
 /// Bytes read of one list; FFmpeg's longest is about 100 KiB.
 const CHILD_OUTPUT: u64 = 1 << 20;
 /// Frame buffers looked for.
@@ -70,7 +72,8 @@ enum Request {
 pub fn spawn(binary: PathBuf, blocking: Blocking, alarms: Alarms) -> Handle {
     let (requests, rx) = mpsc::channel(REQUEST_QUEUE);
     let (tx, known) = watch::channel(Known::default());
-    task::spawn(Driver { binary, blocking, alarms, known: tx, seen: None }.run(rx));
+    let patience = Patience { child: CHILD_LIMIT, retry: RETRY };
+    task::spawn(Driver { binary, blocking, alarms, patience, known: tx, seen: None, is_whole: true }.run(rx));
     Handle { requests, known }
 }
 
@@ -158,18 +161,28 @@ struct Stamp {
     size: u64,
 }
 
+/// See `CHILD_LIMIT` and `RETRY`.
+#[derive(Clone, Copy)]
+struct Patience {
+    child: Duration,
+    retry: Duration,
+}
+
 struct Driver {
     binary: PathBuf,
+    patience: Patience,
     blocking: Blocking,
     alarms: Alarms,
     known: watch::Sender<Known>,
     /// The file that `known` belongs to; `None` inside: there was none.
     seen: Option<Option<Stamp>>,
+    /// No child was cut short; else the next look asks again.
+    is_whole: bool,
 }
 
 impl Driver {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(request) = requests.recv().await {
+        while let Some(request) = self.next(&mut requests).await {
             // Whoever waits by now shares one look.
             let mut waiting = vec![request];
             while let Ok(request) = requests.try_recv() {
@@ -195,12 +208,25 @@ impl Driver {
         }
     }
 
+    /// The next request. Meanwhile an FFmpeg that was there but did not say its version is asked again: processes that
+    /// are started without it lack options that depend on it.
+    async fn next(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
+        while self.seen.is_some() && self.known.borrow().build.as_ref().is_none_or(|build| build.version.is_none()) {
+            match tokio::time::timeout(self.patience.retry, requests.recv()).await {
+                Ok(request) => return request,
+                Err(_) => self.look(true, false).await,
+            }
+        }
+        requests.recv().await
+    }
+
     /// Brings `known` up to date: the version, and the lists if they are wanted.
     async fn look(&mut self, fresh: bool, lists: bool) {
         let binary = self.binary.clone();
         let stamp = self.blocking.run(Lane::General, move || stamp(&binary)).await;
         let changed = self.seen.as_ref() != Some(&stamp);
-        if changed || fresh {
+        let again = fresh || !std::mem::replace(&mut self.is_whole, true);
+        if changed || again {
             let build = self.read_build(stamp.as_ref()).await;
             self.known.send_modify(|known| {
                 known.build = Some(build);
@@ -210,7 +236,7 @@ impl Driver {
             });
             self.seen = Some(stamp.clone());
         }
-        if lists && (changed || fresh || self.known.borrow().skills.is_none()) {
+        if lists && (changed || again || self.known.borrow().skills.is_none()) {
             let skills = Rc::new(self.read_lists(stamp.as_ref()).await);
             self.known.send_modify(|known| known.skills = Some(skills));
             memory::settle();
@@ -218,7 +244,7 @@ impl Driver {
     }
 
     /// Asks for the version; what is missing becomes an alarm.
-    async fn read_build(&self, stamp: Option<&Stamp>) -> Rc<Build> {
+    async fn read_build(&mut self, stamp: Option<&Stamp>) -> Rc<Build> {
         let Some(stamp) = stamp else {
             let name = self.binary.display();
             let text =
@@ -226,7 +252,7 @@ impl Driver {
             self.alarms.raise(Now::read(), COMPONENT, "binary", text);
             return Rc::default();
         };
-        let build = parse::build(&output(&stamp.path, "-version").await);
+        let build = parse::build(&self.outputs(stamp, ["-version"]).await.concat());
         if let Some(version) = build.version {
             log::info!(target: COMPONENT, version = version.to_string().as_str(), binary = stamp.path.display().to_string().as_str(); "FFmpeg found");
             self.alarms.clear(COMPONENT, "binary");
@@ -237,13 +263,10 @@ impl Driver {
         Rc::new(build)
     }
 
-    async fn read_lists(&self, stamp: Option<&Stamp>) -> Skills {
+    async fn read_lists(&mut self, stamp: Option<&Stamp>) -> Skills {
         let Some(stamp) = stamp else { return Skills::default() };
         let lists = ["-filters", "-hwaccels", "-codecs", "-formats", "-devices", "-protocols"];
-        let texts: Vec<String> =
-            stream::iter(lists.map(|list| output(&stamp.path, list))).buffered(CHILDREN).collect().await;
-        let [filters, hwaccels, codecs, formats, devices, protocols] =
-            <[String; 6]>::try_from(texts).expect("one text per list");
+        let [filters, hwaccels, codecs, formats, devices, protocols] = self.outputs(stamp, lists).await;
         let (codecs, formats) = (parse::codecs(&codecs), parse::formats(&formats));
         let (devices, protocols) = (parse::formats(&devices), parse::protocols(&protocols));
         let build = self.known.borrow().build.clone().unwrap_or_default();
@@ -266,6 +289,18 @@ impl Driver {
     }
 }
 
+impl Driver {
+    /// What FFmpeg prints for each list.
+    async fn outputs<const N: usize>(&mut self, stamp: &Stamp, lists: [&str; N]) -> [String; N] {
+        let limit = self.patience.child;
+        let children = lists.map(|list| output(&stamp.path, list, limit));
+        let outputs: Vec<(String, bool)> = stream::iter(children).buffered(CHILDREN).collect().await;
+        self.is_whole &= outputs.iter().all(|(_, is_whole)| *is_whole);
+        let texts: Vec<String> = outputs.into_iter().map(|(text, _)| text).collect();
+        texts.try_into().expect("one text per list")
+    }
+}
+
 /// The file behind `binary` if it can be run.
 fn stamp(binary: &Path) -> Option<Stamp> {
     use std::os::unix::fs::PermissionsExt;
@@ -275,15 +310,17 @@ fn stamp(binary: &Path) -> Option<Stamp> {
     runs.then(|| Stamp { path, modified: file.modified().ok(), size: file.len() })
 }
 
-/// What `binary list` prints, in an empty environment. A child that fails or hangs has printed what it has printed.
-async fn output(binary: &Path, list: &str) -> String {
+/// What `binary list` prints, in an empty environment, and whether that is all: a child that fails or hangs has printed
+/// what it has printed.
+async fn output(binary: &Path, list: &str, limit: Duration) -> (String, bool) {
     let mut text = Vec::new();
-    match tokio::time::timeout(CHILD_LIMIT, read(binary, list, &mut text)).await {
+    let ended = tokio::time::timeout(limit, read(binary, list, &mut text)).await;
+    match &ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => log::warn!(target: COMPONENT, "{} {list}: {error}", binary.display()),
-        Err(_) => log::warn!(target: COMPONENT, "{} {list}: no end after {CHILD_LIMIT:?}", binary.display()),
+        Err(_) => log::warn!(target: COMPONENT, "{} {list}: no end after {limit:?}", binary.display()),
     }
-    String::from_utf8_lossy(&text).into_owned()
+    (String::from_utf8_lossy(&text).into_owned(), matches!(ended, Ok(Ok(()))))
 }
 
 async fn read(binary: &Path, list: &str, text: &mut Vec<u8>) -> std::io::Result<()> {

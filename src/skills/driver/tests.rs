@@ -135,3 +135,38 @@ fn what_is_plugged_in_stands_below_its_formats() {
     assert_eq!(ids(&skills.input_devices), ["hw:1,0", "/dev/video0", "/dev/fb0", ""]);
     assert_eq!(ids(&skills.output_devices), ["", "/dev/fb0"]);
 }
+
+#[test]
+fn an_ffmpeg_that_was_too_slow_is_asked_again() {
+    let fake = Fake::new();
+    fake.install("7.1");
+    let (path, slow) = (fake.path(), fake.dir.path().join("slow"));
+    let script = fs::read_to_string(&path).unwrap();
+    // Hangs while there is a file of this name.
+    let hangs =
+        script.replace("case $2 in", &format!("while [ -e {} ]; do sleep 0.05; done\ncase $2 in", slow.display()));
+    fs::write(&slow, "").unwrap();
+    let new = fake.dir.path().join("text");
+    fs::write(&new, hangs).unwrap();
+    assert!(std::process::Command::new("cp").args([&new, &path]).status().unwrap().success());
+    block_on(async {
+        let (requests, rx) = mpsc::channel(REQUEST_QUEUE);
+        let (tx, known) = watch::channel(Known::default());
+        let patience = Patience { child: Duration::from_millis(300), retry: Duration::from_millis(100) };
+        let (binary, blocking, alarms) = (path.clone(), Blocking::default(), Alarms::default());
+        task::spawn(Driver { binary, blocking, alarms, patience, known: tx, seen: None, is_whole: true }.run(rx));
+        let mut handle = Handle { requests, known };
+        assert_eq!(handle.version().await, None);
+        fs::remove_file(&slow).unwrap();
+        // Nobody asks for it.
+        assert_eq!(handle.next_version(None).await.major, 7);
+
+        fs::write(&slow, "").unwrap();
+        assert!(handle.reload().await.input_protocols.is_empty());
+        fs::remove_file(&slow).unwrap();
+        assert_eq!(&*handle.skills().await.input_protocols[0].id, "http");
+        let runs = fake.runs();
+        handle.skills().await;
+        assert_eq!(fake.runs(), runs, "what was read whole is kept");
+    });
+}
