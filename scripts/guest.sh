@@ -48,16 +48,16 @@ make_guest() {
   mkdir "$guest.new"
   say "$suite $arch: unpacking a system"
   unshare --mount timeout 3600 debootstrap --foreign --variant=minbase --arch="$arch" --include="$GUEST_PACKAGES" \
-    "$suite" "$guest.new/root" "$mirror" >"$guest.new/log" 2>&1 || die "debootstrap: $(tail -n 5 "$guest.new/log")"
-  plain_packages "$guest.new/root/var/cache/apt/archives"
+    "$suite" "$guest.new/tree" "$mirror" >"$guest.new/log" 2>&1 || die "debootstrap: $(tail -n 5 "$guest.new/log")"
+  plain_packages "$guest.new/tree/var/cache/apt/archives"
   say "$suite $arch: unpacking its kernel"
   unshare --mount timeout 1800 mmdebstrap --quiet --variant=extract --mode=root --skip=check/qemu \
     --architectures="$arch" --include="$guest_kernel,busybox-static" --aptopt='Acquire::Languages "none"' \
     --aptopt='Acquire::Retries "3"' --aptopt='APT::Install-Recommends "false"' \
     "$suite" "$guest.new/kernel" "deb $mirror $suite main" || die "mmdebstrap failed"
   lay_out
-  mke2fs -q -F -t ext4 -O ^has_journal -d "$guest.new/root" "$guest.new/disk" "$GUEST_DISK" >/dev/null
-  rm -rf "$guest.new/root" "$guest.new/kernel"
+  mke2fs -q -F -t ext4 -O ^has_journal -d "$guest.new/tree" "$guest.new/disk" "$GUEST_DISK" >/dev/null
+  rm -rf "$guest.new/tree" "$guest.new/kernel"
   mv "$guest.new" "$guest"
   say "$suite $arch: first boot, which configures the packages"
   GUEST_SNAPSHOT=off GUEST_INIT=/usr/lib/rill-guest/first guest_run / "$GUEST_FIRST_BOOT" \
@@ -92,7 +92,7 @@ plain_packages() {
 
 # lay_out: what runs commands in the guest, its kernel, and an initrd that finds the disk.
 lay_out() {
-  local root=$guest.new/root modules version unit
+  local root=$guest.new/tree modules version unit
   modules=$(find "$guest.new/kernel" -path '*/lib/modules/*' -prune -print -quit)
   version=$(basename "$modules")
   mkdir -p "$root/usr/lib/modules" "$root/usr/lib/rill-guest" "$root/etc/systemd/system/multi-user.target.wants"
@@ -146,7 +146,7 @@ UNIT
 }
 
 make_initrd() {
-  local root=$guest.new/root initrd=$guest.new/initrd.d file name
+  local root=$guest.new/tree initrd=$guest.new/initrd.d file name
   mkdir -p "$initrd"/{bin,modules,proc,sys,dev,disk}
   cp "$(find "$guest.new/kernel" -path '*bin/busybox' -type f -print -quit)" "$initrd/bin/busybox"
   ln -s busybox "$initrd/bin/sh"
