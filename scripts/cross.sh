@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What scripts/cross, scripts/test-cross and scripts/sizes share: the build environment, and how to run in it.
+# What scripts/cross and scripts/test-cross share: the build environment, and how to run in it.
 # Sourced after lib.sh, never run.
 #
 # The environment is a chroot of Debian trixie with its newest Rust (rustc-web), gcc's cross compilers, Rust's library for
