@@ -25,6 +25,7 @@ use crate::base::error::chain;
 use crate::base::https_client::{Client, Times};
 use crate::base::task;
 use crate::base::tree;
+use crate::cgroup;
 use crate::cli;
 use crate::config::{self, Address, Config};
 use crate::events::{self, Events, Farewell};
@@ -164,6 +165,7 @@ impl App {
             events: events.clone(),
             sessions: sessions.clone(),
             blocking: blocking.clone(),
+            groups: cgroup::open(sys::memory::available()),
         };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let keys = fetch_keys(&active, &client, &alarms);

@@ -12,6 +12,7 @@ pub mod rtmp;
 pub mod srt;
 pub mod supervisor;
 // resources
+pub mod cgroup;
 pub mod events;
 pub mod listen;
 pub mod skills;

@@ -61,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             SYS,
         ],
     ),
+    ("cgroup", &[BASE, CONFIG, LOG, SYS]),
     ("events", &["skills", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("import", &["store", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("listen", &[BASE, CONFIG, LOG, SYS]),
@@ -69,8 +70,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "supervisor",
         &[
-            "events", "skills", "storage", "store", "auth", "ffmpeg", "memfs", "process", "session", BASE, CONFIG, LOG,
-            SYS,
+            "cgroup", "events", "skills", "storage", "store", "auth", "ffmpeg", "memfs", "process", "session", BASE,
+            CONFIG, LOG, SYS,
         ],
     ),
     ("srt", &["listen", "media", "relay", "session", "auth", BASE, CONFIG, LOG, SYS]),

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::table::Key;
 use crate::base::blocking::Blocking;
 use crate::base::task;
+use crate::cgroup::{self, Leaf, Limits};
 use crate::events::Events;
 use crate::ffmpeg::args;
 use crate::memfs::Memfs;
@@ -83,22 +84,28 @@ pub(super) struct Launcher {
     pub(super) memfs: Memfs,
     /// Told what becomes of children.
     pub(super) events: Events,
+    /// Holds children.
+    pub(super) groups: cgroup::Handle,
 }
 
 /// The loop's hold on a child that its task owns.
 pub(super) struct Started {
     pub(super) group: Group,
     pub(super) stat: Option<Stat>,
+    /// Goes with the run.
+    pub(super) leaf: Option<Leaf>,
 }
 
 impl Launcher {
-    /// Starts FFmpeg with `command`; its news come under `key` and `run`.
+    /// Starts FFmpeg for the process `id` with `command`; its news come under `key` and `run`.
     ///
     /// # Errors
     /// What the operating system says.
-    pub(super) fn start(&self, key: Key, run: u64, command: &[String]) -> io::Result<Started> {
-        let (child, outputs) = Child::spawn(&self.program, &args::spawn(command, self.version), &self.marker)?;
-        let started = Started { group: child.group(), stat: Stat::open(child.pid()).ok() };
+    pub(super) fn start(&self, key: Key, run: u64, id: &str, command: &[String]) -> io::Result<Started> {
+        let leaf = self.groups.leaf(id, &Limits::default());
+        let cage = leaf.as_ref().map(Leaf::cage);
+        let (child, outputs) = Child::spawn(&self.program, &args::spawn(command, self.version), &self.marker, cage)?;
+        let started = Started { group: child.group(), stat: Stat::open(child.pid()).ok(), leaf };
         task::spawn(Reader { key, run, said: self.said.clone(), since: self.since }.pump(child, outputs));
         Ok(started)
     }

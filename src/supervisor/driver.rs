@@ -28,6 +28,7 @@ use super::{Change, Companion, Error, Handle, Outcome};
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::base::task;
+use crate::cgroup;
 use crate::config;
 use crate::events::Events;
 use crate::process::Transitions;
@@ -60,6 +61,8 @@ pub struct Deps {
     pub events: Events,
     pub sessions: session::Registry,
     pub blocking: Blocking,
+    /// Hold children.
+    pub groups: cgroup::Handle,
 }
 
 /// The supervisor's part of the configuration.
@@ -125,6 +128,7 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
         sessions: deps.sessions.collector(session::Kind::Ffmpeg),
         memfs: deps.storage.mem().clone(),
         events: deps.events.clone(),
+        groups: deps.groups.clone(),
     };
     let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher, past: Transitions::default() };
     let shared = Rc::new(RefCell::new(shared));

@@ -14,6 +14,7 @@ use super::ProbeView;
 use super::child_driver::{Launcher, piece, reap};
 use super::resolve::Resolved;
 use crate::base::task;
+use crate::cgroup::{Leaf, Limits};
 use crate::ffmpeg::{LineSplitter, Probe, args};
 use crate::process::machine::KILL_GRACE;
 use crate::sys::child::Child;
@@ -74,7 +75,9 @@ async fn probe(
     mut reply: oneshot::Sender<ProbeView>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let (mut child, mut outputs) = match Child::spawn(&launcher.program, command, &launcher.marker) {
+    let leaf = launcher.groups.leaf("probe", &Limits::default());
+    let cage = leaf.as_ref().map(Leaf::cage);
+    let (mut child, mut outputs) = match Child::spawn(&launcher.program, command, &launcher.marker, cage) {
         Ok(started) => started,
         Err(error) => {
             let line = format!("fork/exec {}: {error}", launcher.program.display());

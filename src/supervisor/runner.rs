@@ -15,6 +15,7 @@ use super::child_driver::{Launcher, Started, What};
 use super::table::{Entry, Key};
 use super::{Measured, ProgressView, StateView};
 use crate::base::clock::Now;
+use crate::cgroup::Leaf;
 use crate::events::{Fact, Subject, Totals};
 use crate::ffmpeg::{LineClass, LineSplitter, Parser};
 use crate::memfs::Meter;
@@ -283,7 +284,7 @@ impl Runner {
         self.shown = None;
         self.parser = Parser::new(definition.input_ids.clone(), definition.output_ids.clone());
         self.lines = LineSplitter::default();
-        match launcher.start(self.key, self.runs, &definition.command) {
+        match launcher.start(self.key, self.runs, &definition.id, &definition.command) {
             Ok(started) => {
                 log::info!(target: "Process", id = definition.id; "started");
                 let meter = CpuMeter::new(launcher.cpus);
@@ -335,13 +336,32 @@ impl Runner {
     }
 
     fn end(&mut self, now: Now, exit: Exit, launcher: &Launcher) {
-        self.child = None;
+        if let Some(child) = self.child.take() {
+            self.note_limits(now, &child);
+        }
         self.shown = None;
         self.parser.reset();
         self.lines = LineSplitter::default();
         let level = if matches!(exit, Exit::Code(0 | 255)) { log::Level::Info } else { log::Level::Warn };
         log::log!(target: "Process", level, id = self.definition.id; "ended: {exit}");
         self.drive(now, Input::Exited { exit, jitter: launcher.jitter() }, launcher);
+    }
+
+    /// What the kernel did to the child says nobody else.
+    fn note_limits(&mut self, now: Now, child: &Running) {
+        let Some(stats) = child.started.leaf.as_ref().map(Leaf::stats) else { return };
+        let mib = stats.memory_peak.max(stats.memory) >> 20;
+        let notes = [
+            (stats.oom_kills, format!("out of memory: the kernel ended it, it had used {mib} MiB")),
+            (
+                stats.refused_threads,
+                format!("out of threads: it could not start more, {} times", stats.refused_threads),
+            ),
+        ];
+        for (_, text) in notes.iter().filter(|(count, _)| *count > 0) {
+            log::warn!(target: "Process", id = self.definition.id; "{text}");
+            self.report.push(now.unix(), Part::Log, text);
+        }
     }
 
     fn hear_lines(&mut self, now: Now, bytes: &[u8]) {

@@ -2,7 +2,8 @@
 //!
 //! A child gets null devices for stdin and stdout, pipes for stderr and descriptor 3, no other descriptor, an empty
 //! environment but for `MARKER`, its own process group, and dies with the thread that started it: start children from
-//! the main thread only. What it forked dies with it (`reap`) or at the next start of the daemon (`proc::leftovers`).
+//! the main thread only. What it forked dies with it (`reap`), with its control group, or at the next start of the daemon
+//! (`proc::leftovers`).
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -22,6 +23,14 @@ pub const MARKER: &str = "RILL_PROCESS";
 /// Second output of a child besides stderr.
 const EXTRA_FD: RawFd = 3;
 
+/// The control group of a child and of all that it forks.
+pub struct Cage {
+    /// `cgroup.procs`: who writes 0 there goes in.
+    pub enter: OwnedFd,
+    /// `cgroup.kill` (Linux 5.14).
+    pub kill: Option<OwnedFd>,
+}
+
 /// A running child. Dropped unreaped, its group is killed.
 pub struct Child {
     group: Group,
@@ -38,7 +47,20 @@ pub struct Outputs {
 
 /// Signals a child's process group. Harmless once the child is reaped.
 #[derive(Clone)]
-pub struct Group(Rc<Cell<Option<i32>>>);
+pub struct Group {
+    leader: Rc<Cell<Option<i32>>>,
+    cage: Option<Rc<Cage>>,
+}
+
+impl Cage {
+    /// SIGKILL to all in it, whatever group or session they have made for themselves.
+    pub fn kill(&self) {
+        if let Some(kill) = &self.kill {
+            // SAFETY: plain system call on a descriptor of ours and a constant.
+            unsafe { libc::write(kill.as_raw_fd(), c"1".as_ptr().cast(), 1) };
+        }
+    }
+}
 
 impl Group {
     /// SIGINT to child and descendants.
@@ -46,13 +68,16 @@ impl Group {
         self.signal(libc::SIGINT);
     }
 
-    /// SIGKILL to child and descendants.
+    /// SIGKILL to child and descendants, in a control group also to those that have left the process group.
     pub fn kill(&self) {
         self.signal(libc::SIGKILL);
+        if let (Some(_), Some(cage)) = (self.leader.get(), &self.cage) {
+            cage.kill();
+        }
     }
 
     fn signal(&self, signal: i32) {
-        if let Some(group) = self.0.get() {
+        if let Some(group) = self.leader.get() {
             // SAFETY: plain system call; the group's number is not reused before its leader is reaped.
             unsafe { libc::kill(-group, signal) };
         }
@@ -60,11 +85,17 @@ impl Group {
 }
 
 impl Child {
-    /// Starts `program`, an absolute path or one relative to the working directory, in the runtime's thread.
+    /// Starts `program`, an absolute path or one relative to the working directory, in the runtime's thread and, if there
+    /// is one, in `cage`.
     ///
     /// # Errors
     /// What the operating system says; the child does not exist then.
-    pub fn spawn(program: &Path, args: &[String], marker: &OsStr) -> io::Result<(Self, Outputs)> {
+    pub fn spawn(
+        program: &Path,
+        args: &[String],
+        marker: &OsStr,
+        cage: Option<Rc<Cage>>,
+    ) -> io::Result<(Self, Outputs)> {
         let (stderr, stderr_tx) = io::pipe()?;
         let (extra, extra_tx) = io::pipe()?;
         let stderr = pipe::Receiver::from_owned_fd(stderr.into())?;
@@ -74,8 +105,9 @@ impl Child {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(stderr_tx));
         let parent = std::process::id();
         let extra_fd = extra_tx.as_raw_fd();
+        let enter = cage.as_ref().map(|cage| cage.enter.as_raw_fd());
         // SAFETY: `prepare` only makes system calls that are allowed between fork and exec.
-        unsafe { command.pre_exec(move || prepare(parent, extra_fd)) };
+        unsafe { command.pre_exec(move || prepare(parent, extra_fd, enter)) };
         let mut process = command.spawn()?;
         let exit = pidfd(process.id()).and_then(|fd| {
             // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped.
@@ -83,7 +115,7 @@ impl Child {
         });
         match (exit, i32::try_from(process.id())) {
             (Ok(exit), Ok(pid)) => {
-                let group = Group(Rc::new(Cell::new(Some(pid))));
+                let group = Group { leader: Rc::new(Cell::new(Some(pid))), cage };
                 Ok((Self { group, process, exit }, Outputs { stderr, extra }))
             }
             (exit, _) => {
@@ -119,7 +151,7 @@ impl Child {
         }
         // In this order: until the leader is reaped, nobody else can get the group's number.
         self.group.kill();
-        self.group.0.set(None);
+        self.group.leader.set(None);
         self.process.wait().map(Some)
     }
 
@@ -145,9 +177,13 @@ impl Drop for Child {
 }
 
 /// Runs in the child between fork and exec.
-fn prepare(parent: u32, extra_fd: RawFd) -> io::Result<()> {
-    // SAFETY: system calls on plain numbers only, each allowed after fork.
+fn prepare(parent: u32, extra_fd: RawFd, enter: Option<RawFd>) -> io::Result<()> {
+    // SAFETY: system calls on plain numbers and constants only, each allowed after fork.
     unsafe {
+        // First, so that nothing of the child is ever outside.
+        if let Some(enter) = enter {
+            check(i32::try_from(libc::write(enter, c"0".as_ptr().cast(), 1)).unwrap_or(-1))?;
+        }
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
         if u32::try_from(libc::getppid()) != Ok(parent) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));

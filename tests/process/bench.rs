@@ -79,6 +79,7 @@ impl Bench {
             events,
             sessions: rill::session::Registry::new(Now::read(), &config.sessions),
             blocking: blocking.clone(),
+            groups: rill::cgroup::Handle::without(rill::cgroup::Absence::NoTree),
         };
         let supervisor = supervisor::spawn(section(&config), config.db_dir.as_os_str(), db, deps);
         Self { dir, blocking, alarms, supervisor, skills, storage }
