@@ -5,6 +5,7 @@
 //! in one loop, one after the other.
 
 mod observe;
+mod service;
 mod streams;
 
 use std::io;
@@ -105,6 +106,7 @@ struct App {
     active: Rc<Config>,
     http: server::Handle,
     sessions: session::Driver,
+    _signs: Option<task::Owned>,
     _state: Option<store::offline_driver::Lock>,
 }
 
@@ -212,7 +214,8 @@ impl App {
         let http = server::spawn(listeners, owners.context(&active, routes, now), Streams::files_left(files));
         http.listen_secure(secure, &owners.tls);
         look_for_ffmpeg(&owners.skills);
-        Ok(Self { owners, requests, active, http, sessions: driver, _state: state })
+        service::ready();
+        Ok(Self { owners, requests, active, http, sessions: driver, _signs: service::live(), _state: state })
     }
 
     /// Follows requests and signals until one says stop.
@@ -235,6 +238,7 @@ impl App {
             }
         }
         ::log::info!(target: COMPONENT, "Stopping");
+        service::stopping();
         if tokio::time::timeout(STOP_DEADLINE, self.stop()).await.is_err() {
             ::log::warn!(target: COMPONENT, "Not everything has stopped in time");
         }

@@ -61,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             SYS,
         ],
     ),
-    ("cgroup", &[BASE, CONFIG, LOG, SYS]),
+    ("cgroup", &["process", BASE, CONFIG, LOG, SYS]),
     ("events", &["skills", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("import", &["store", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("listen", &[BASE, CONFIG, LOG, SYS]),

@@ -1,15 +1,6 @@
 //! Limits as the texts of control files (cgroup-v2.rst, "Controllers").
 
-/// Hard limits of one child with all that it forks; 0 is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
-    /// Bytes; beyond it the kernel ends the child (`memory.max`).
-    pub memory_bytes: u64,
-    /// Percent of one CPU, may be more than 100; beyond it the child waits (`cpu.max`).
-    pub cpu_percent: f64,
-    /// Threads; beyond it no more can be started (`pids.max`).
-    pub threads: u64,
-}
+use crate::process::HardLimits;
 
 /// The period of `cpu.max` in microseconds: the kernel's default.
 const PERIOD: f64 = 100_000.0;
@@ -24,19 +15,16 @@ pub(super) const JOBS_THREADS: u64 = 4096;
 /// Threads of one child that has no limit of its own: one that forks for ever must not take those of the others.
 pub(super) const LEAF_THREADS: u64 = 1024;
 
-impl Limits {
-    /// Control files and what is written to them. All are written each time, since a leaf may have had other limits.
-    pub(super) fn files(&self) -> [(&'static str, String); 4] {
-        let memory = number(self.memory_bytes);
-        let threads = if self.threads == 0 { LEAF_THREADS } else { self.threads };
-        [
-            ("memory.max", memory),
-            // Else a child without a limit of swap goes on there.
-            ("memory.oom.group", "1".to_owned()),
-            ("cpu.max", quota(self.cpu_percent)),
-            ("pids.max", threads.to_string()),
-        ]
-    }
+/// Control files of a leaf and what is written to them. All are written each time, since it may have had other limits.
+pub(super) fn of_leaf(limits: &HardLimits) -> [(&'static str, String); 4] {
+    let threads = if limits.threads == 0 { LEAF_THREADS } else { limits.threads };
+    [
+        ("memory.max", number(limits.memory_bytes)),
+        // All of it ends, not just the largest of its processes.
+        ("memory.oom.group", "1".to_owned()),
+        ("cpu.max", quota(limits.cpu_percent)),
+        ("pids.max", threads.to_string()),
+    ]
 }
 
 /// The limits of all children together, on a box with `ram` bytes.
@@ -63,11 +51,11 @@ mod tests {
 
     #[test]
     fn files_of_limits() {
-        let text = |limits: Limits| limits.files().map(|(file, text)| format!("{file}={text}")).join(" ");
-        assert_eq!(text(Limits::default()), "memory.max=max memory.oom.group=1 cpu.max=max 100000 pids.max=1024");
-        let limits = Limits { memory_bytes: 5 << 30, cpu_percent: 150.0, threads: 7 };
+        let text = |limits: HardLimits| of_leaf(&limits).map(|(file, text)| format!("{file}={text}")).join(" ");
+        assert_eq!(text(HardLimits::default()), "memory.max=max memory.oom.group=1 cpu.max=max 100000 pids.max=1024");
+        let limits = HardLimits { memory_bytes: 5 << 30, cpu_percent: 150.0, threads: 7 };
         assert_eq!(text(limits), "memory.max=5368709120 memory.oom.group=1 cpu.max=150000 100000 pids.max=7");
-        let least = Limits { cpu_percent: 0.01, ..Limits::default() };
+        let least = HardLimits { cpu_percent: 0.01, ..HardLimits::default() };
         assert!(text(least).contains("cpu.max=1000 100000"));
     }
 

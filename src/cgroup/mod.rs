@@ -13,6 +13,5 @@ mod limits;
 mod slice_driver;
 mod stats;
 
-pub use limits::Limits;
 pub use slice_driver::{Absence, Handle, Leaf, open};
 pub use stats::Stats;

@@ -10,8 +10,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::limits::{self, Limits};
+use super::limits;
 use super::stats::{Stats, field};
+use crate::process::HardLimits;
 use crate::sys::child::Cage;
 
 const COMPONENT: &str = "Cgroup";
@@ -129,13 +130,13 @@ impl Handle {
     }
 
     /// An empty leaf for a child of the process `id`; `None` without groups, or if the kernel refuses one.
-    pub fn leaf(&self, id: &str, limits: &Limits) -> Option<Leaf> {
+    pub fn leaf(&self, id: &str, limits: &HardLimits) -> Option<Leaf> {
         let jobs = self.0.jobs.as_ref().ok()?;
         sweep(jobs);
         let found = (1..=NAMESAKES).map(|number| jobs.join(name(id, number))).find(|dir| !is_populated(dir));
         let opened = found.ok_or_else(|| io::ErrorKind::ResourceBusy.into()).and_then(|dir| {
             make(&dir)?;
-            set(&dir, &limits.files());
+            set(&dir, &limits::of_leaf(limits));
             Leaf::open(dir)
         });
         opened.inspect_err(|error| log::warn!(target: COMPONENT, id = id; "no control group for a child: {error}")).ok()

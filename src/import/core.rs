@@ -20,7 +20,7 @@ pub enum Error {
 }
 
 /// Members of a definition and of its record that have a counterpart.
-const CONFIG: [&str; 14] = [
+const CONFIG: [&str; 15] = [
     "id",
     "reference",
     "ffversion",
@@ -34,6 +34,8 @@ const CONFIG: [&str; 14] = [
     "limit_cpu_usage",
     "limit_memory_bytes",
     "limit_waitfor_seconds",
+    // What Rill has beyond Core.
+    "rill",
     // There is one kind.
     "type",
 ];

@@ -17,6 +17,8 @@ pub struct ProcessConfig {
     /// 0 means off.
     pub stale_timeout_seconds: u64,
     pub limits: Limits,
+    /// Held by the kernel, where it can.
+    pub hard: HardLimits,
     /// Constraint written by the engine, `^` + detected FFmpeg version; empty until known.
     pub ffversion: String,
 }
@@ -41,6 +43,17 @@ pub struct CleanupRule {
     /// 0 means no limit.
     pub max_file_age_seconds: u64,
     pub purge_on_delete: bool,
+}
+
+/// Hard limits of a process with all that it forks; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HardLimits {
+    /// Beyond it the kernel ends the process.
+    pub memory_bytes: u64,
+    /// Percent of one CPU, may be more than 100; beyond it the process waits.
+    pub cpu_percent: f64,
+    /// Beyond it no more can be started.
+    pub threads: u64,
 }
 
 /// Core's soft limits; 0 means off.

@@ -5,7 +5,7 @@ pub mod limits;
 pub mod machine;
 pub mod report;
 
-pub use config::{CleanupRule, Io, Limits, ProcessConfig};
+pub use config::{CleanupRule, HardLimits, Io, Limits, ProcessConfig};
 pub use report::{Report, ReportView};
 
 /// Wanted state of a process.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::base::json;
 use crate::base::tree;
-use crate::process::{CleanupRule, Io, Limits, Order, ProcessConfig};
+use crate::process::{CleanupRule, HardLimits, Io, Limits, Order, ProcessConfig};
 
 /// The layout version that is read and written.
 pub const VERSION: u64 = 4;
@@ -171,6 +171,17 @@ struct ConfigShape {
     limit_cpu_usage: f64,
     limit_memory_bytes: u64,
     limit_waitfor_seconds: u64,
+    /// Beyond Core's, which leaves them out.
+    #[serde(skip_serializing_if = "RillShape::is_default")]
+    rill: RillShape,
+}
+
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct RillShape {
+    limit_cpu_percent: f64,
+    limit_memory_bytes: u64,
+    limit_threads: u64,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -239,6 +250,11 @@ impl ConfigShape {
             limit_cpu_usage: config.limits.cpu_percent,
             limit_memory_bytes: config.limits.memory_bytes,
             limit_waitfor_seconds: config.limits.waitfor_seconds,
+            rill: RillShape {
+                limit_cpu_percent: config.hard.cpu_percent,
+                limit_memory_bytes: config.hard.memory_bytes,
+                limit_threads: config.hard.threads,
+            },
         }
     }
 
@@ -258,8 +274,19 @@ impl ConfigShape {
                 memory_bytes: self.limit_memory_bytes,
                 waitfor_seconds: self.limit_waitfor_seconds,
             },
+            hard: HardLimits {
+                cpu_percent: self.rill.limit_cpu_percent,
+                memory_bytes: self.rill.limit_memory_bytes,
+                threads: self.rill.limit_threads,
+            },
             ffversion: self.ffversion,
         }
+    }
+}
+
+impl RillShape {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
-use crate::process::{CleanupRule, Io, Limits, Order, ProcessConfig};
+use crate::process::{CleanupRule, HardLimits, Io, Limits, Order, ProcessConfig};
 
 /// Runs `test` as the daemon would: one thread.
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -42,6 +42,7 @@ fn record(id: &str) -> Record {
             autostart: true,
             stale_timeout_seconds: 6,
             limits: Limits { cpu_percent: 7.5, memory_bytes: 8, waitfor_seconds: 9 },
+            hard: HardLimits::default(),
             ffversion: "^5.1.9".into(),
         },
         created_at: 1_700_000_000,
@@ -89,6 +90,22 @@ fn the_file_is_what_the_reference_writes() {
         assert_eq!(value, expected);
         assert_eq!(opened(dir.path()).await.1, db(&["p"]));
         assert!(keys(&alarms).is_empty());
+    });
+}
+
+#[test]
+fn hard_limits_are_kept_beside_what_the_reference_writes() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let mut limited = db(&["p", "q"]);
+        let hard = HardLimits { cpu_percent: 150.0, memory_bytes: 5_000_000_000, threads: 64 };
+        limited.process.get_mut("p").unwrap().config.hard = hard;
+        opened(dir.path()).await.0.commit(&limited).await.unwrap();
+        assert_eq!(opened(dir.path()).await.1, limited);
+        let value: Value = serde_json::from_slice(&fs::read(dir.path().join("db.json")).unwrap()).unwrap();
+        let shape = json!({"limit_cpu_percent": 150.0, "limit_memory_bytes": 5_000_000_000_u64, "limit_threads": 64});
+        assert_eq!(value["process"]["p"]["config"]["rill"], shape);
+        assert_eq!(value["process"]["q"]["config"].get("rill"), None);
     });
 }
 

@@ -20,10 +20,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::table::Key;
 use crate::base::blocking::Blocking;
 use crate::base::task;
-use crate::cgroup::{self, Leaf, Limits};
+use crate::cgroup::{self, Leaf};
 use crate::events::Events;
 use crate::ffmpeg::args;
 use crate::memfs::Memfs;
+use crate::process::HardLimits;
 use crate::process::machine::Exit;
 use crate::session::Collector;
 use crate::sys;
@@ -101,8 +102,15 @@ impl Launcher {
     ///
     /// # Errors
     /// What the operating system says.
-    pub(super) fn start(&self, key: Key, run: u64, id: &str, command: &[String]) -> io::Result<Started> {
-        let leaf = self.groups.leaf(id, &Limits::default());
+    pub(super) fn start(
+        &self,
+        key: Key,
+        run: u64,
+        id: &str,
+        hard: &HardLimits,
+        command: &[String],
+    ) -> io::Result<Started> {
+        let leaf = self.groups.leaf(id, hard);
         let cage = leaf.as_ref().map(Leaf::cage);
         let (child, outputs) = Child::spawn(&self.program, &args::spawn(command, self.version), &self.marker, cage)?;
         let started = Started { group: child.group(), stat: Stat::open(child.pid()).ok(), leaf };

@@ -14,8 +14,9 @@ use super::ProbeView;
 use super::child_driver::{Launcher, piece, reap};
 use super::resolve::Resolved;
 use crate::base::task;
-use crate::cgroup::{Leaf, Limits};
+use crate::cgroup::Leaf;
 use crate::ffmpeg::{LineSplitter, Probe, args};
+use crate::process::HardLimits;
 use crate::process::machine::KILL_GRACE;
 use crate::sys::child::Child;
 
@@ -75,7 +76,7 @@ async fn probe(
     mut reply: oneshot::Sender<ProbeView>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let leaf = launcher.groups.leaf("probe", &Limits::default());
+    let leaf = launcher.groups.leaf("probe", &HardLimits::default());
     let cage = leaf.as_ref().map(Leaf::cage);
     let (mut child, mut outputs) = match Child::spawn(&launcher.program, command, &launcher.marker, cage) {
         Ok(started) => started,

@@ -22,7 +22,7 @@ use crate::memfs::Meter;
 use crate::process::limits::{CpuMeter, LimitWatch, Usage};
 use crate::process::machine::{Exit, Input, Machine, Output, Policy, Reason};
 use crate::process::report::{Bounds, Part};
-use crate::process::{Limits, Order, ProcessConfig, Report, ReportView, State, Transitions};
+use crate::process::{HardLimits, Limits, Order, ProcessConfig, Report, ReportView, State, Transitions};
 
 /// Averages may be as old as this when nothing else has changed.
 pub(super) const PROGRESS_AGE: Duration = Duration::from_millis(100);
@@ -57,6 +57,7 @@ struct Definition {
     output_ids: Vec<String>,
     uploads: Vec<String>,
     limits: Limits,
+    hard: HardLimits,
 }
 
 struct Running {
@@ -284,7 +285,7 @@ impl Runner {
         self.shown = None;
         self.parser = Parser::new(definition.input_ids.clone(), definition.output_ids.clone());
         self.lines = LineSplitter::default();
-        match launcher.start(self.key, self.runs, &definition.id, &definition.command) {
+        match launcher.start(self.key, self.runs, &definition.id, &definition.hard, &definition.command) {
             Ok(started) => {
                 log::info!(target: "Process", id = definition.id; "started");
                 let meter = CpuMeter::new(launcher.cpus);
@@ -402,6 +403,7 @@ impl Definition {
             output_ids: resolved.map(|r| ids(&r.outputs)).unwrap_or_default(),
             uploads: resolved.map(|r| r.uploads.clone()).unwrap_or_default(),
             limits: entry.config.limits,
+            hard: entry.config.hard,
         }
     }
 }

@@ -61,14 +61,19 @@ fn after_name(line: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
     Some(std::str::from_utf8(&line[end + 1..]).ok()?.split_ascii_whitespace())
 }
 
-/// CPUs that the daemon and its children may use: the quota of its cgroup, if there is one, else all of the box.
+/// CPUs that the daemon and its children may use: the least quota of its cgroup and those above, else all of the box.
 pub fn cpu_capacity() -> f64 {
     let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let all = u32::try_from(all).map_or(1.0, f64::from);
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(group) = own.lines().find_map(|line| line.strip_prefix("0::")) else { return all };
-    let file = Path::new("/sys/fs/cgroup").join(group.trim_start_matches('/')).join("cpu.max");
-    fs::read_to_string(file).ok().and_then(|text| parse_quota(&text)).unwrap_or(all)
+    let Some(group) = own.lines().find_map(|line| line.strip_prefix("0::/")) else { return all };
+    least_quota(Path::new("/sys/fs/cgroup"), group).map_or(all, |quota| quota.min(all))
+}
+
+/// In CPUs; `None` if nobody sets one.
+fn least_quota(mount: &Path, group: &str) -> Option<f64> {
+    let quota = |group: &Path| parse_quota(&fs::read_to_string(mount.join(group).join("cpu.max")).ok()?);
+    Path::new(group).ancestors().filter_map(quota).reduce(f64::min)
 }
 
 /// `<quota> <period>` in microseconds, or `max` (cgroup-v2.rst, cpu.max).
@@ -151,5 +156,15 @@ mod tests {
         assert_eq!(parse_quota("max 100000\n"), None);
         assert_eq!(parse_quota(""), None);
         assert!(cpu_capacity() > 0.0);
+        let mount = tempfile::tempdir().expect("a directory");
+        let set = |group: &str, text: &str| {
+            fs::create_dir_all(mount.path().join(group)).expect("a directory");
+            fs::write(mount.path().join(group).join("cpu.max"), text).expect("a file");
+        };
+        set("a/b", "max 100000");
+        assert_eq!(least_quota(mount.path(), "a/b"), None);
+        set("a", "50000 100000");
+        set("a/b/c", "200000 100000");
+        assert_eq!(least_quota(mount.path(), "a/b/c"), Some(0.5));
     }
 }

@@ -22,6 +22,7 @@ mod rtmp;
 mod rtmp_hostile;
 mod s3;
 mod server;
+mod service;
 mod session;
 mod srt;
 mod state;

@@ -78,7 +78,7 @@ fn groups_that_are_not_ours_are_left_alone() {
     assert!(text(base.join("cgroup.procs")).starts_with('0'), "the daemon is back where it was");
     fs::remove_file(mount.path().join("cgroup.controllers")).expect("removed");
     assert_eq!(absence(mount.path(), OWN), Absence::NoTree);
-    assert!(Handle::without(Absence::NoTree).leaf("a", &Limits::default()).is_none());
+    assert!(Handle::without(Absence::NoTree).leaf("a", &HardLimits::default()).is_none());
 }
 
 #[test]
@@ -86,12 +86,12 @@ fn a_leaf_has_its_limits_and_goes_with_its_child() {
     let (mount, base) = tree();
     let handle = Handle(Rc::new(Slice::open(mount.path(), OWN, RAM)));
     group(&base.join("jobs/cam%3A1"), "");
-    let limits = Limits { memory_bytes: 60 << 20, cpu_percent: 20.0, threads: 0 };
+    let limits = HardLimits { memory_bytes: 60 << 20, cpu_percent: 20.0, threads: 0 };
     let leaf = handle.leaf("cam:1", &limits).expect("a leaf");
     let dir = base.join("jobs/cam%3A1");
     assert_eq!(leaf.dir, dir);
-    let found: BTreeMap<_, _> = limits.files().map(|(file, _)| (file, text(dir.join(file)))).into();
-    assert_eq!(found, limits.files().into());
+    let found: BTreeMap<_, _> = limits::of_leaf(&limits).map(|(file, _)| (file, text(dir.join(file)))).into();
+    assert_eq!(found, limits::of_leaf(&limits).into());
     fs::write(dir.join("memory.events"), "oom_kill 2\n").expect("a file");
     assert_eq!(leaf.stats().oom_kills, 2);
     drop(leaf);

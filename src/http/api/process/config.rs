@@ -6,7 +6,7 @@ use serde::de::MapAccess;
 use serde::ser::Serializer;
 
 use crate::http::json::{self, List, Member, Members, Object};
-use crate::process::{CleanupRule, Io, ProcessConfig};
+use crate::process::{self, CleanupRule, Io, ProcessConfig};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
@@ -27,6 +27,22 @@ pub(in crate::http::api) struct Config<'a> {
     autostart: bool,
     stale_timeout_seconds: u64,
     limits: Limits,
+    /// Beyond Core's: only where something is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rill: Option<Rill>,
+}
+
+#[derive(Serialize)]
+struct Rill {
+    limits: HardLimits,
+}
+
+#[derive(Serialize)]
+struct HardLimits {
+    #[serde(serialize_with = "json::number")]
+    cpu_usage: f64,
+    memory_mbytes: u64,
+    threads: u64,
 }
 
 #[derive(Serialize)]
@@ -78,7 +94,16 @@ impl<'a> From<&'a ProcessConfig> for Config<'a> {
                 memory_mbytes: config.limits.memory_bytes / MEBIBYTE,
                 waitfor_seconds: config.limits.waitfor_seconds,
             },
+            rill: (config.hard != process::HardLimits::default())
+                .then(|| Rill { limits: HardLimits::from(config.hard) }),
         }
+    }
+}
+
+impl From<process::HardLimits> for HardLimits {
+    fn from(limits: process::HardLimits) -> Self {
+        let process::HardLimits { cpu_percent, memory_bytes, threads } = limits;
+        Self { cpu_usage: cpu_percent, memory_mbytes: memory_bytes / MEBIBYTE, threads }
     }
 }
 
@@ -114,6 +139,19 @@ pub(super) struct Patch {
     autostart: Option<bool>,
     stale_timeout_seconds: Option<u64>,
     limits: Option<Object<LimitsPatch>>,
+    rill: Option<Object<RillPatch>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct RillPatch {
+    limits: Option<Object<HardLimitsPatch>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct HardLimitsPatch {
+    cpu_usage: Option<f64>,
+    memory_mbytes: Option<u64>,
+    threads: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -178,6 +216,7 @@ impl Patch {
     /// merged over those of the same position (H16), other arrays are replaced.
     pub(super) fn merge(self, config: ProcessConfig, mut new_id: impl FnMut() -> String) -> ProcessConfig {
         let limits = self.limits.unwrap_or_default().0;
+        let hard = self.rill.unwrap_or_default().0.limits.unwrap_or_default().0;
         ProcessConfig {
             id: self.id.unwrap_or(config.id),
             reference: self.reference.unwrap_or(config.reference),
@@ -197,6 +236,11 @@ impl Patch {
                     .memory_mbytes
                     .map_or(config.limits.memory_bytes, |mebibytes| mebibytes.saturating_mul(MEBIBYTE)),
                 waitfor_seconds: limits.waitfor_seconds.unwrap_or(config.limits.waitfor_seconds),
+            },
+            hard: process::HardLimits {
+                cpu_percent: hard.cpu_usage.unwrap_or(config.hard.cpu_percent),
+                memory_bytes: hard.memory_mbytes.map_or(config.hard.memory_bytes, |mib| mib.saturating_mul(MEBIBYTE)),
+                threads: hard.threads.unwrap_or(config.hard.threads),
             },
             ffversion: config.ffversion,
         }
@@ -252,6 +296,27 @@ impl Members for Patch {
             "autostart" => member.read("bool", &mut self.autostart),
             "stale_timeout_seconds" => member.read("uint64", &mut self.stale_timeout_seconds),
             "limits" => member.read("object", &mut self.limits),
+            "rill" => member.read("object", &mut self.rill),
+            _ => member.skip(),
+        }
+    }
+}
+
+impl Members for RillPatch {
+    fn member<'de, A: MapAccess<'de>>(&mut self, member: Member<'_, A>) -> Result<(), A::Error> {
+        match member.key.as_str() {
+            "limits" => member.read("object", &mut self.limits),
+            _ => member.skip(),
+        }
+    }
+}
+
+impl Members for HardLimitsPatch {
+    fn member<'de, A: MapAccess<'de>>(&mut self, member: Member<'_, A>) -> Result<(), A::Error> {
+        match member.key.as_str() {
+            "cpu_usage" => member.read("float64", &mut self.cpu_usage),
+            "memory_mbytes" => member.read("uint64", &mut self.memory_mbytes),
+            "threads" => member.read("uint64", &mut self.threads),
             _ => member.skip(),
         }
     }
@@ -393,5 +458,19 @@ mod tests {
         check(json!({"input": [], "output": [], "type": ""}), Lists::Required, &[]);
         check(json!({"input": null, "type": "x"}), Lists::Optional, &["Input", "'Type' failed on the 'oneof'"]);
         check(json!({}), Lists::Optional, &[]);
+    }
+
+    #[test]
+    fn hard_limits_are_kept_and_shown_where_they_are_set() {
+        let config = patch(&json!({"limits": {"memory_mbytes": 5}})).into_config(ids());
+        assert_eq!(serde_json::to_value(Config::from(&config)).unwrap().get("rill"), None);
+        let limits = json!({"limits": {"cpu_usage": 150, "memory_mbytes": 5000, "threads": 64}});
+        let config = patch(&json!({ "rill": limits })).merge(config, ids());
+        assert_eq!((config.hard.memory_bytes, config.limits.memory_bytes), (5000 << 20, 5 << 20));
+        assert_eq!(serde_json::to_value(Config::from(&config)).unwrap()["rill"], limits);
+        let config = patch(&json!({"rill": {"limits": {"threads": 0}}, "reference": "r"})).merge(config, ids());
+        assert_eq!((config.hard.threads, config.hard.cpu_percent), (0, 150.0));
+        let error = serde_json::from_value::<Object<Patch>>(json!({"rill": {"limits": {"threads": -1}}}));
+        assert!(error.unwrap_err().to_string().contains("threads"));
     }
 }
