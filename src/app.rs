@@ -5,7 +5,7 @@
 //! in one loop, one after the other.
 
 mod observe;
-mod service;
+mod service_driver;
 mod streams;
 
 use std::io;
@@ -185,9 +185,7 @@ impl App {
             supervisor: supervisor.clone(),
         };
         let monitor = monitor::spawn(now, &active.metrics, deps);
-        let observe = observe::observe(monitor.clone());
-        let deps = outside::Deps { alarms: alarms.clone(), client: client.clone(), config: config.clone(), observe };
-        let outside = outside::spawn(outside_section(&active), deps);
+        let outside = start_outside(&active, &alarms, &client, &config, &monitor);
         let run = Run::new(now, sys::entropy());
         let owners = Owners {
             alarms,
@@ -214,8 +212,9 @@ impl App {
         let http = server::spawn(listeners, owners.context(&active, routes, now), Streams::files_left(files));
         http.listen_secure(secure, &owners.tls);
         look_for_ffmpeg(&owners.skills);
-        service::ready();
-        Ok(Self { owners, requests, active, http, sessions: driver, _signs: service::live(), _state: state })
+        service_driver::ready();
+        let signs = service_driver::live();
+        Ok(Self { owners, requests, active, http, sessions: driver, _signs: signs, _state: state })
     }
 
     /// Follows requests and signals until one says stop.
@@ -238,7 +237,7 @@ impl App {
             }
         }
         ::log::info!(target: COMPONENT, "Stopping");
-        service::stopping();
+        service_driver::stopping();
         if tokio::time::timeout(STOP_DEADLINE, self.stop()).await.is_err() {
             ::log::warn!(target: COMPONENT, "Not everything has stopped in time");
         }
@@ -407,6 +406,18 @@ fn storage_deps(config: &Config, blocking: &Blocking, alarms: &Alarms) -> storag
     let (blocking, alarms) = (blocking.clone(), alarms.clone());
     let repairs = Repairs::new(config.rill.repair_parameter_sets);
     storage::Deps { blocking, alarms, ram: sys::memory::available(), entropy: sys::entropy(), repairs }
+}
+
+fn start_outside(
+    active: &Config,
+    alarms: &Alarms,
+    client: &Client,
+    config: &config::Handle,
+    monitor: &monitor::Handle,
+) -> outside::Handle {
+    let observe = observe::observe(monitor.clone());
+    let deps = outside::Deps { alarms: alarms.clone(), client: client.clone(), config: config.clone(), observe };
+    outside::spawn(outside_section(active), deps)
 }
 
 /// Asks FFmpeg for its version in the background: the listener is up and nobody waits. The start is over then.

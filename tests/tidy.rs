@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "cgroup",
             "events",
             "listen",
             "monitor",
@@ -42,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "monitor",
         &[
+            "cgroup",
             "rtmp",
             "supervisor",
             "skills",

@@ -15,6 +15,9 @@ pub(super) const JOBS_THREADS: u64 = 4096;
 /// Threads of one child that has no limit of its own: one that forks for ever must not take those of the others.
 pub(super) const LEAF_THREADS: u64 = 1024;
 
+/// Memory of the daemon that is not taken from it: its code and what it works with, not the files that it serves.
+pub(super) const DAEMON_MEMORY: u64 = 32 * 1024 * 1024;
+
 /// Control files of a leaf and what is written to them. All are written each time, since it may have had other limits.
 pub(super) fn of_leaf(limits: &HardLimits) -> [(&'static str, String); 4] {
     let threads = if limits.threads == 0 { LEAF_THREADS } else { limits.threads };
@@ -31,6 +34,11 @@ pub(super) fn of_leaf(limits: &HardLimits) -> [(&'static str, String); 4] {
 pub(super) fn of_all(ram: u64) -> [(&'static str, String); 2] {
     let reserve = (ram / RESERVE_SHARE).clamp(*RESERVE.start(), *RESERVE.end());
     [("memory.max", number(ram.saturating_sub(reserve))), ("pids.max", JOBS_THREADS.to_string())]
+}
+
+/// What the daemon itself is given. In force as far as the groups above have as much (`MemoryMin=`).
+pub(super) fn of_daemon() -> [(&'static str, String); 1] {
+    [("memory.min", DAEMON_MEMORY.to_string())]
 }
 
 fn number(bytes: u64) -> String {

@@ -84,6 +84,7 @@ impl Slice {
         }
         let controllers = hand_on(base);
         let jobs = base.join(JOBS);
+        set(&base.join(SUPERVISOR), &limits::of_daemon());
         set(&jobs, &limits::of_all(ram));
         hand_on(&jobs);
         Self { jobs: Ok(jobs), controllers }

@@ -1,7 +1,7 @@
 //! Control files → numbers (cgroup-v2.rst).
 
 /// What a leaf has used since its child was started. What the kernel does not tell is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Bytes, page cache included (`memory.current`), and the most there ever were (`memory.peak`, Linux 5.19).
     pub memory: u64,
@@ -14,12 +14,17 @@ pub struct Stats {
     /// Threads (`pids.current`), and how often no more could be started (`pids.events`).
     pub threads: u64,
     pub refused_threads: u64,
+    /// Percent of the last ten seconds in which some of it waited for CPU, memory, a disk (`*.pressure`, psi.rst).
+    pub cpu_pressure: f64,
+    pub memory_pressure: f64,
+    pub io_pressure: f64,
 }
 
 impl Stats {
     /// From the texts of control files; `read` gives the text of one, or `None`.
     pub(super) fn read(read: impl Fn(&str) -> Option<String>) -> Self {
         let number = |file: &str| read(file).and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let pressure = |file: &str| read(file).map_or(0.0, |text| some_avg10(&text));
         let [events, cpu, threads] =
             ["memory.events", "cpu.stat", "pids.events"].map(|file| read(file).unwrap_or_default());
         Self {
@@ -30,8 +35,17 @@ impl Stats {
             throttled_us: field(&cpu, "throttled_usec"),
             threads: number("pids.current"),
             refused_threads: field(&threads, "max"),
+            cpu_pressure: pressure("cpu.pressure"),
+            memory_pressure: pressure("memory.pressure"),
+            io_pressure: pressure("io.pressure"),
         }
     }
+}
+
+/// `some avg10=1.50 avg60=…` → 1.5.
+fn some_avg10(text: &str) -> f64 {
+    let value = |line: &str| line.strip_prefix("some avg10=")?.split(' ').next()?.parse().ok();
+    text.lines().find_map(value).unwrap_or(0.0)
 }
 
 /// The value of `name` in lines of name and value.
@@ -53,6 +67,9 @@ mod tests {
                 "cpu.stat" => "usage_usec 5000000000\nuser_usec 1\nsystem_usec 2\nnr_throttled 3\nthrottled_usec 77\n",
                 "pids.current" => "12\n",
                 "pids.events" => "max 9\n",
+                "memory.pressure" => {
+                    "some avg10=12.50 avg60=3.00 avg300=0.00 total=9\nfull avg10=7.00 avg60=0.00 avg300=0.00 total=3\n"
+                }
                 _ => return None,
             };
             Some(text.to_owned())
@@ -65,6 +82,8 @@ mod tests {
             throttled_us: 77,
             threads: 12,
             refused_threads: 9,
+            memory_pressure: 12.5,
+            ..Stats::default()
         };
         assert_eq!(Stats::read(file), stats);
         assert_eq!(Stats::read(|_| None), Stats::default());

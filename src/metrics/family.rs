@@ -30,6 +30,7 @@ pub enum Family {
     SrtDatagrams,
     Relay,
     Rtmp,
+    Group,
 }
 
 /// One value of each subject of a family.
@@ -104,7 +105,7 @@ impl Family {
             Self::Filesystem => &["name"],
             Self::Network => &["interface"],
             Self::Process => &["processid", "state", "order"],
-            Self::ProcessTransitions => &["processid"],
+            Self::ProcessTransitions | Self::Group => &["processid"],
             Self::Input | Self::PlayoutInput | Self::Output => {
                 &["processid", "id", "address", "index", "stream", "media"]
             }
@@ -157,6 +158,7 @@ impl Family {
             Self::Requests => const { &[alone("rill_http_requests_total")] },
             Self::Relay => RELAY,
             Self::Rtmp => RTMP,
+            Self::Group => GROUP,
             Self::LogEntries => by!("rill_log_entries_total", "level": "error" "warn" "info" "debug"),
             Self::Srt => SRT,
             Self::SrtDatagrams => by!("rill_srt_datagrams_total", "verdict": "taken" "filtered" "stray"),
@@ -242,6 +244,17 @@ const RTMP: &[Column] = &[
     alone("rill_rtmp_connections"),
     alone("rill_rtmp_connections_total"),
     alone("rill_rtmp_connections_refused_total"),
+];
+
+/// Of the control group of a process.
+const GROUP: &[Column] = &[
+    alone("rill_process_oom_kills_total"),
+    alone("rill_process_memory_peak_bytes"),
+    alone("rill_process_throttled_seconds"),
+    alone("rill_process_threads"),
+    Column { metric: "rill_process_pressure_percent", fixed: &[("resource", "cpu")] },
+    Column { metric: "rill_process_pressure_percent", fixed: &[("resource", "memory")] },
+    Column { metric: "rill_process_pressure_percent", fixed: &[("resource", "io")] },
 ];
 
 const fn described(name: &'static str, text: &'static str, labels: &'static [&'static str]) -> Description {

@@ -87,6 +87,11 @@ const EXPOSED: &[Exposed] = &[
     own(Kind::Gauge, "rill_rtmp_connections", "Open RTMP connections"),
     own(Kind::Counter, "rill_rtmp_connections_total", "RTMP connections that were accepted"),
     own(Kind::Counter, "rill_rtmp_connections_refused_total", "RTMP connections that found no place"),
+    own(Kind::Counter, "rill_process_oom_kills_total", "How often the kernel ended a process because memory was out"),
+    own(Kind::Gauge, "rill_process_memory_peak_bytes", "The most that a running process has used, page cache included"),
+    own(Kind::Gauge, "rill_process_throttled_seconds", "For how long a running process was held back by its quota"),
+    own(Kind::Gauge, "rill_process_threads", "Threads of a running process with all that it forked"),
+    own(Kind::Gauge, "rill_process_pressure_percent", "Part of the last ten seconds in which a process waited"),
     own(Kind::Gauge, "rill_memfs_bound_bytes", "What files in memory may take, configured or implied"),
     own(Kind::Gauge, "rill_memfs_in_flight_bytes", "Bytes of uploads to memory that are not complete"),
     own(Kind::Gauge, "rill_memfs_held_bytes", "Bytes of replaced files in memory that readers still hold"),
@@ -243,6 +248,7 @@ mod tests {
             Family::SrtDatagrams,
             Family::Relay,
             Family::Rtmp,
+            Family::Group,
         ]);
         for column in families.flat_map(Family::columns) {
             let is_exposed = EXPOSED.iter().any(|exposed| exposed.metric == column.metric);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cpu::Percent;
 use super::driver::Deps;
+use crate::cgroup::Stats;
 use crate::ffmpeg::{AvStream, IoProgress};
 use crate::media::Medium;
 use crate::metrics::{Family, Row};
@@ -19,7 +20,7 @@ use crate::supervisor::Measured;
 use crate::sys::usage::{Interface, Memory, Own, Volume};
 
 /// What `processes` makes.
-pub(super) const PROCESS_FAMILIES: [Family; 7] = [
+pub(super) const PROCESS_FAMILIES: [Family; 8] = [
     Family::Transitions,
     Family::Process,
     Family::ProcessTransitions,
@@ -27,6 +28,7 @@ pub(super) const PROCESS_FAMILIES: [Family; 7] = [
     Family::PlayoutInput,
     Family::Output,
     Family::States,
+    Family::Group,
 ];
 
 /// Core's names of the file systems; memory is `memfs` in the metrics and `mem` elsewhere.
@@ -92,6 +94,9 @@ pub(super) fn processes(
         if wants(Family::ProcessTransitions) {
             rows.push(Row::new(Family::ProcessTransitions, vec![id.clone()], by_state(measured.transitions)));
         }
+        if wants(Family::Group) {
+            rows.push(group(measured));
+        }
         if wants_io {
             rows.extend(measured.progress.inputs.iter().map(|io| input(id, io)));
             rows.extend(measured.progress.outputs.iter().map(|io| output(id, io)));
@@ -126,6 +131,20 @@ fn process(measured: &Measured) -> Row {
         number(measured.limits.memory_bytes),
     ];
     Row::new(Family::Process, labels, values)
+}
+
+fn group(measured: &Measured) -> Row {
+    let told = |value: fn(&Stats) -> f64| measured.group.as_ref().map_or(f64::NAN, value);
+    let values = vec![
+        number(measured.oom_kills),
+        told(|group| number(group.memory_peak)),
+        told(|group| Duration::from_micros(group.throttled_us).as_secs_f64()),
+        told(|group| number(group.threads)),
+        told(|group| group.cpu_pressure),
+        told(|group| group.memory_pressure),
+        told(|group| group.io_pressure),
+    ];
+    Row::new(Family::Group, vec![measured.config.id.clone()], values)
 }
 
 fn input(process: &str, io: &IoProgress) -> Row {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::cgroup::Stats;
 use crate::ffmpeg::{Progress, Stream};
 use crate::process::{Limits, Order, ProcessConfig, State, Transitions};
 use crate::store;
@@ -238,6 +239,10 @@ pub struct Measured {
     pub progress: Rc<ProgressView>,
     pub memory_bytes: u64,
     pub cpu_percent: f64,
+    /// How often the kernel has ended it because memory was out.
+    pub oom_kills: u64,
+    /// While it runs in a group of its own; `oom_kills` are those of all runs.
+    pub group: Option<Stats>,
     pub limits: Limits,
     pub transitions: Transitions,
 }
@@ -261,5 +266,7 @@ pub struct StateView {
     pub progress: Rc<ProgressView>,
     pub memory_bytes: u64,
     pub cpu_percent: f64,
+    /// While it runs in a group of its own; `oom_kills` are those of all runs.
+    pub group: Option<Stats>,
     pub command: Rc<Vec<String>>,
 }

@@ -15,7 +15,7 @@ use super::child_driver::{Launcher, Started, What};
 use super::table::{Entry, Key};
 use super::{Measured, ProgressView, StateView};
 use crate::base::clock::Now;
-use crate::cgroup::Leaf;
+use crate::cgroup::{Leaf, Stats};
 use crate::events::{Fact, Subject, Totals};
 use crate::ffmpeg::{LineClass, LineSplitter, Parser};
 use crate::memfs::Meter;
@@ -24,6 +24,8 @@ use crate::process::machine::{Exit, Input, Machine, Output, Policy, Reason};
 use crate::process::report::{Bounds, Part};
 use crate::process::{HardLimits, Limits, Order, ProcessConfig, Report, ReportView, State, Transitions};
 
+/// What a control group counts may be as old as this.
+const GROUP_AGE: Duration = Duration::from_secs(5);
 /// Averages may be as old as this when nothing else has changed.
 pub(super) const PROGRESS_AGE: Duration = Duration::from_millis(100);
 
@@ -41,6 +43,8 @@ pub(super) struct Runner {
     shown: Option<(Instant, Rc<ProgressView>)>,
     lines: LineSplitter,
     child: Option<Running>,
+    /// Of earlier runs.
+    oom_kills: u64,
     /// Runs so far; names the current one.
     runs: u64,
     /// The process was deleted.
@@ -65,6 +69,8 @@ struct Running {
     meter: CpuMeter,
     watch: LimitWatch,
     usage: Usage,
+    /// When the group was read, and what it said.
+    group: (Instant, Option<Stats>),
     uploads: Meter,
     traffic: Traffic,
     hosts: Hosts,
@@ -84,6 +90,7 @@ impl Runner {
             shown: None,
             lines: LineSplitter::default(),
             child: None,
+            oom_kills: 0,
             runs: 0,
             is_removed: false,
         }
@@ -169,6 +176,7 @@ impl Runner {
         self.note_activity();
         let Some(child) = &mut self.child else { return };
         child.count(now, &self.definition, &self.parser, launcher);
+        child.read_group(now);
         let Some((cpu, memory_bytes)) = child.started.stat.as_ref().and_then(|stat| stat.sample()) else { return };
         child.usage = Usage { memory_bytes, cpu_percent: child.meter.sample(now.mono, cpu) };
         if let Some(exceeded) = child.watch.sample(now.mono, child.usage) {
@@ -237,6 +245,7 @@ impl Runner {
             progress: self.progress(now.mono),
             memory_bytes: usage.memory_bytes,
             cpu_percent: usage.cpu_percent,
+            group: self.group(),
             command: self.definition.command.clone(),
         }
     }
@@ -252,9 +261,17 @@ impl Runner {
             progress: self.progress(now.mono),
             memory_bytes: usage.memory_bytes,
             cpu_percent: usage.cpu_percent,
+            oom_kills: self.group().map_or(self.oom_kills, |group| group.oom_kills),
+            group: self.group(),
             limits: self.definition.limits,
             transitions: self.machine.transitions(),
         }
+    }
+
+    /// What its control group says, kills of earlier runs included.
+    fn group(&self) -> Option<Stats> {
+        let (_, stats) = self.child.as_ref()?.group;
+        stats.map(|stats| Stats { oom_kills: stats.oom_kills + self.oom_kills, ..stats })
     }
 
     /// Changes of state so far.
@@ -296,6 +313,7 @@ impl Runner {
                     meter,
                     watch,
                     usage: Usage::default(),
+                    group: (now.mono, None),
                     uploads,
                     traffic: Traffic::default(),
                     hosts: Hosts::default(),
@@ -351,6 +369,7 @@ impl Runner {
     /// What the kernel did to the child says nobody else.
     fn note_limits(&mut self, now: Now, child: &Running) {
         let Some(stats) = child.started.leaf.as_ref().map(Leaf::stats) else { return };
+        self.oom_kills += stats.oom_kills;
         let mib = stats.memory_peak.max(stats.memory) >> 20;
         let notes = [
             (stats.oom_kills, format!("out of memory: the kernel ended it, it had used {mib} MiB")),
@@ -372,6 +391,14 @@ impl Runner {
 }
 
 impl Running {
+    fn read_group(&mut self, now: Now) {
+        let (read, stats) = &mut self.group;
+        if stats.is_none() || now.mono.saturating_duration_since(*read) >= GROUP_AGE {
+            *read = now.mono;
+            *stats = self.started.leaf.as_ref().map(Leaf::stats);
+        }
+    }
+
     /// Counts what has passed between FFmpeg and other hosts.
     fn count(&mut self, now: Now, definition: &Definition, parser: &Parser, launcher: &Launcher) {
         let (hosts, blocking) = (&self.hosts, &launcher.blocking);

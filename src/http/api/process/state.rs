@@ -1,8 +1,11 @@
 //! The state object on the wire (`contract/http-api.md` §6.7), written straight from the view.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 
+use crate::cgroup::Stats;
 use crate::ffmpeg::{AvStream, AvStreamIo, FrameRate, IoProgress, Progress};
 use crate::http::json;
 use crate::supervisor::{ProcessView, ProgressView, StateView};
@@ -45,13 +48,58 @@ struct State<'a> {
     cpu_usage: f64,
     command: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rill: Option<Invalid<'a>>,
+    rill: Option<Rill<'a>>,
 }
 
-/// Our addition: why an invalid process does not run.
+/// Our additions.
 #[derive(Serialize)]
-struct Invalid<'a> {
-    invalid: &'a str,
+enum Rill<'a> {
+    /// Why an invalid process does not run.
+    #[serde(rename = "invalid")]
+    Invalid(&'a str),
+    #[serde(rename = "group")]
+    Group(Group),
+}
+
+/// What the control group of a running process says.
+#[derive(Serialize)]
+struct Group {
+    memory_bytes: u64,
+    memory_peak_bytes: u64,
+    oom_kills: u64,
+    #[serde(serialize_with = "json::dec3")]
+    cpu_seconds: f64,
+    #[serde(serialize_with = "json::dec3")]
+    throttled_seconds: f64,
+    threads: u64,
+    refused_threads: u64,
+    pressure: Pressure,
+}
+
+#[derive(Serialize)]
+struct Pressure {
+    #[serde(serialize_with = "json::dec3")]
+    cpu: f64,
+    #[serde(serialize_with = "json::dec3")]
+    memory: f64,
+    #[serde(serialize_with = "json::dec3")]
+    io: f64,
+}
+
+impl From<Stats> for Group {
+    fn from(stats: Stats) -> Self {
+        let seconds = |micros| Duration::from_micros(micros).as_secs_f64();
+        Self {
+            memory_bytes: stats.memory,
+            memory_peak_bytes: stats.memory_peak,
+            oom_kills: stats.oom_kills,
+            cpu_seconds: seconds(stats.cpu_us),
+            throttled_seconds: seconds(stats.throttled_us),
+            threads: stats.threads,
+            refused_threads: stats.refused_threads,
+            pressure: Pressure { cpu: stats.cpu_pressure, memory: stats.memory_pressure, io: stats.io_pressure },
+        }
+    }
 }
 
 impl<'a> From<&'a ProcessView> for State<'a> {
@@ -67,7 +115,7 @@ impl<'a> From<&'a ProcessView> for State<'a> {
                 memory_bytes: 0,
                 cpu_usage: 0.0,
                 command: None,
-                rill: view.invalid.as_deref().map(|invalid| Invalid { invalid }),
+                rill: view.invalid.as_deref().map(Rill::Invalid),
             },
         }
     }
@@ -84,7 +132,7 @@ impl<'a> State<'a> {
             memory_bytes: state.memory_bytes,
             cpu_usage: state.cpu_percent,
             command: Some(&state.command),
-            rill: None,
+            rill: state.group.map(|stats| Rill::Group(stats.into())),
         }
     }
 }

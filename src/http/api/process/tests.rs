@@ -5,6 +5,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cgroup::Stats;
 use crate::ffmpeg::{FrameRate, IoProgress, Progress};
 use crate::process::{Order, State as Exec};
 use crate::supervisor::{ReportView, StateView};
@@ -112,12 +113,32 @@ fn running() -> ProcessView {
         progress: Rc::new(progress.into()),
         memory_bytes: 9,
         cpu_percent: 1.0 / 3.0,
+        group: None,
         command: Rc::new(vec!["-y".to_owned()]),
     };
     let log = vec![(12, "line".to_owned())];
     let run = ReportView { created_at: 11, prelude: vec!["p".to_owned()], log, ..ReportView::default() };
     let report = ReportView { history: vec![Rc::new(run.clone())], ..run };
     ProcessView { state: Some(state), invalid: None, report: Some(Rc::new(report)), ..view("a", "") }
+}
+
+#[test]
+fn a_control_group_on_the_wire() {
+    let mut view = running();
+    let group = Stats {
+        memory: 9,
+        memory_peak: 10,
+        oom_kills: 2,
+        cpu_us: 1_500_000,
+        throttled_us: 1,
+        threads: 12,
+        memory_pressure: 2.5,
+        ..Stats::default()
+    };
+    view.state.as_mut().unwrap().group = Some(group);
+    let expected = json!({"memory_bytes": 9, "memory_peak_bytes": 10, "oom_kills": 2, "cpu_seconds": 1.5,
+        "throttled_seconds": 0, "threads": 12, "refused_threads": 0, "pressure": {"cpu": 0, "memory": 2.5, "io": 0}});
+    assert_eq!(shown(&view, "filter=state")["state"]["rill"], json!({"group": expected}));
 }
 
 #[test]
