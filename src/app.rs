@@ -9,6 +9,7 @@ mod service_driver;
 mod streams;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
 use crate::http::server::{self, Turn};
 use crate::http::{self, Cors, Instance, graph, route};
+use crate::listen::Shelf;
 use crate::log;
 use crate::media::Repairs;
 use crate::metrics::Requests;
@@ -105,6 +107,8 @@ struct App {
     /// In force; `owners.config` may be ahead of it after a failed reload.
     active: Rc<Config>,
     http: server::Handle,
+    /// Where a later daemon finds the sockets of this one.
+    shelf: Shelf,
     sessions: session::Driver,
     _signs: Option<task::Owned>,
     _state: Option<store::offline_driver::Lock>,
@@ -138,13 +142,13 @@ struct Owners {
 impl App {
     async fn start(loaded: config::Loaded, log: log::Handle) -> Result<Self, Error> {
         let now = Now::read();
-        let (alarms, blocking) = (Alarms::default(), Blocking::default());
+        let (alarms, blocking, shelf) = (Alarms::default(), Blocking::default(), Shelf::inherit());
         let (control, requests) = control::channel();
         let hls = Hls::default();
         let config = config::Handle::new(loaded, blocking.clone(), alarms.clone(), now);
         let active = config.active();
         let routes = routes(&active)?;
-        let section = supervisor_section(&active)?;
+        let section = supervisor_section(&active, config.file())?;
         let state = lock_state(&active.db_dir, &alarms, now);
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
         let sessions = session::Registry::new(now, &active.sessions);
@@ -152,14 +156,13 @@ impl App {
         let storage = storage::spawn(&active.storage, storage_deps(&active, &blocking, &alarms));
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
-        let (listeners, secure) = bind(&active, &blocking).await?;
+        let (listeners, secure) = bind(&active, &blocking, &shelf).await?;
         let client = Client::new(blocking.clone(), Times::default(), 0);
         let tls = tls::spawn(tls_section(&active), tls_deps(&blocking, &alarms, &client)).await;
         let files = raise_open_files();
         let streams =
-            Streams::start(&active, streams_deps(&alarms, &blocking, &storage, &sessions, &tls, files)).await?;
-        let events = Events::new(sys::entropy());
-        events::spawn(events.clone(), event_sources(&alarms, &config, &log, &skills));
+            Streams::start(&active, streams_deps(&alarms, &blocking, &storage, &sessions, &tls, &shelf, files)).await?;
+        let events = start_events(&alarms, &config, &log, &skills);
         let deps = supervisor::Deps {
             store,
             storage: storage.clone(),
@@ -212,9 +215,10 @@ impl App {
         let http = server::spawn(listeners, owners.context(&active, routes, now), Streams::files_left(files));
         http.listen_secure(secure, &owners.tls);
         look_for_ffmpeg(&owners.skills);
+        shelf.keep(sockets(&http, &owners.streams));
         service_driver::ready();
         let signs = service_driver::live();
-        Ok(Self { owners, requests, active, http, sessions: driver, _signs: signs, _state: state })
+        Ok(Self { owners, requests, active, http, shelf, sessions: driver, _signs: signs, _state: state })
     }
 
     /// Follows requests and signals until one says stop.
@@ -281,7 +285,7 @@ impl App {
     /// Everything of a reload that can fail.
     async fn prepare(&self, next: &Config) -> Result<Prepared, Error> {
         let routes = routes(next)?;
-        let section = supervisor_section(next)?;
+        let section = supervisor_section(next, self.owners.config.file())?;
         // The last ones, since they may close listeners that stand in the way of others.
         let secure = self.http.prepare_secure(tls_address(next)).await?;
         let listeners = match next.address == self.http.address() {
@@ -324,6 +328,7 @@ impl App {
         }
         self.http.listen_secure(prepared.secure, &self.owners.tls);
         self.owners.streams.apply(next, prepared.streams);
+        self.shelf.keep(sockets(&self.http, &self.owners.streams));
         if concerns_processes(&former, next) {
             self.owners.supervisor.reconfigure(prepared.section).await;
         }
@@ -446,10 +451,28 @@ fn routes(config: &Config) -> Result<route::Table, Error> {
     Ok(table.with_mounts(&config.storage.s3).with_rtmp(config.rtmp.enable))
 }
 
-fn supervisor_section(config: &Config) -> Result<supervisor::Section, Error> {
+fn supervisor_section(config: &Config, file: &Path) -> Result<supervisor::Section, Error> {
     let cwd = std::env::current_dir().map_err(Error::WorkingDirectory)?;
+    let walls = walls(config, file, &cwd);
     let env = ResolveEnv::new(config, cwd, Box::new(sys::path::real)).map_err(Error::Access)?;
-    Ok(supervisor::Section { ffmpeg: config.ffmpeg.clone(), env })
+    Ok(supervisor::Section { ffmpeg: config.ffmpeg.clone(), env, walls })
+}
+
+/// What FFmpegs may touch.
+fn walls(config: &Config, file: &Path, cwd: &Path) -> supervisor::Walls {
+    let disk = &config.storage.disk.dir;
+    let mut secrets = vec![config.db_dir.clone(), cwd.join(file).parent().unwrap_or(cwd).to_owned()];
+    secrets.extend(config.tls.key_file.clone());
+    if config.rill.ffmpeg_sandbox && secrets.iter().any(|secret| secret.starts_with(disk)) {
+        ::log::warn!(target: COMPONENT, "storage.disk.dir contains settings or keys: FFmpegs can read them");
+    }
+    let folders = std::iter::once(disk).chain(&config.rill.ffmpeg_paths).cloned().collect();
+    supervisor::Walls { is_on: config.rill.ffmpeg_sandbox, cwd: cwd.to_owned(), folders, secrets }
+}
+
+/// All that listen.
+fn sockets(http: &server::Handle, streams: &Streams) -> Vec<OwnedFd> {
+    http.sockets().into_iter().chain(streams.sockets()).collect()
 }
 
 /// Where HTTPS listens, if it does.
@@ -458,23 +481,21 @@ fn tls_address(config: &Config) -> Option<&Address> {
 }
 
 /// The sockets of HTTP and, where configured, of HTTPS.
-async fn bind(config: &Config, blocking: &Blocking) -> Result<(server::Prepared, Turn), server::Error> {
-    let plain = server::bind(&config.address, blocking).await?;
+async fn bind(config: &Config, blocking: &Blocking, shelf: &Shelf) -> Result<(server::Prepared, Turn), server::Error> {
+    let plain = server::bind(&config.address, blocking, shelf).await?;
     let secure = match tls_address(config) {
-        Some(address) => Turn::Opens(server::bind(address, blocking).await?),
+        Some(address) => Turn::Opens(server::bind(address, blocking, shelf).await?),
         None => Turn::Stays,
     };
     Ok((plain, secure))
 }
 
-fn event_sources(
-    alarms: &Alarms,
-    config: &config::Handle,
-    log: &log::Handle,
-    skills: &skills::Handle,
-) -> events::Sources {
+fn start_events(alarms: &Alarms, config: &config::Handle, log: &log::Handle, skills: &skills::Handle) -> Events {
+    let events = Events::new(sys::entropy());
     let (alarms, config) = (alarms.clone(), config.clone());
-    events::Sources { alarms, config, log: log.clone(), skills: skills.clone() }
+    let sources = events::Sources { alarms, config, log: log.clone(), skills: skills.clone() };
+    events::spawn(events.clone(), sources);
+    events
 }
 
 fn tls_section(config: &Config) -> Option<tls::Section> {
@@ -500,10 +521,12 @@ fn streams_deps(
     storage: &storage::Handle,
     sessions: &session::Registry,
     tls: &tls::Handle,
+    shelf: &Shelf,
     open_files: usize,
 ) -> streams::Deps {
     let (alarms, blocking, repairs) = (alarms.clone(), blocking.clone(), storage.repairs().clone());
-    streams::Deps { alarms, blocking, repairs, sessions: sessions.clone(), tls: tls.clone(), open_files }
+    let shelf = shelf.clone();
+    streams::Deps { alarms, blocking, shelf, repairs, sessions: sessions.clone(), tls: tls.clone(), open_files }
 }
 
 fn outside_section(config: &Config) -> outside::Section {
@@ -518,6 +541,7 @@ fn concerns_processes(former: &Config, next: &Config) -> bool {
         || former.rtmp != next.rtmp
         || former.srt != next.srt
         || former.playout != next.playout
+        || former.rill != next.rill
 }
 
 fn fetch_keys(config: &Config, client: &Client, alarms: &Alarms) -> Keys {

@@ -2,9 +2,12 @@
 //!
 //! start: sockets are taken before the first process may write to them · reload: everything that can fail, then `apply`.
 
+use std::os::fd::OwnedFd;
+
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::config::Config;
+use crate::listen::Shelf;
 use crate::media::Repairs;
 use crate::relay::Relay;
 use crate::rtmp;
@@ -25,6 +28,7 @@ pub(super) struct Streams {
 pub(super) struct Deps {
     pub(super) alarms: Alarms,
     pub(super) blocking: Blocking,
+    pub(super) shelf: Shelf,
     pub(super) repairs: Repairs,
     pub(super) sessions: session::Registry,
     pub(super) tls: tls::Handle,
@@ -45,16 +49,19 @@ impl Streams {
     /// A port is taken, or an address is not of this box.
     pub(super) async fn start(config: &Config, deps: Deps) -> Result<Self, super::Error> {
         let relay = Relay::new(sys::memory::available());
-        let Deps { alarms, blocking, repairs, sessions, tls, open_files } = deps;
+        let Deps { alarms, blocking, shelf, repairs, sessions, tls, open_files } = deps;
         let srt = srt::spawn(srt::Deps {
             alarms: alarms.clone(),
             blocking: blocking.clone(),
+            shelf: shelf.clone(),
             relay: relay.clone(),
             repairs: repairs.clone(),
             sessions: sessions.clone(),
         });
-        let rtmp =
-            rtmp::spawn(rtmp::Deps { alarms, blocking, relay: relay.clone(), repairs, sessions, tls }, open_files);
+        let rtmp = rtmp::spawn(
+            rtmp::Deps { alarms, blocking, shelf, relay: relay.clone(), repairs, sessions, tls },
+            open_files,
+        );
         let streams = Self { relay, rtmp, srt };
         let prepared = streams.prepare(config).await?;
         streams.apply(config, prepared);
@@ -82,5 +89,10 @@ impl Streams {
     /// Open files that are left for everything else.
     pub(super) fn files_left(open_files: usize) -> usize {
         open_files.saturating_sub(rtmp::connections(open_files))
+    }
+
+    /// For `Shelf::keep`.
+    pub(super) fn sockets(&self) -> Vec<OwnedFd> {
+        self.rtmp.sockets().into_iter().chain(self.srt.socket()).collect()
     }
 }

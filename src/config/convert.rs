@@ -82,6 +82,8 @@ pub(super) fn config(document: &Document, cwd: &Path) -> Result<Config, Invalid>
             update_url: d.rill.update_url.clone(),
             address_urls: d.rill.address_urls.clone(),
             repair_parameter_sets: d.rill.repair_parameter_sets,
+            ffmpeg_sandbox: d.rill.ffmpeg_sandbox,
+            ffmpeg_paths: d.rill.ffmpeg_paths.iter().map(|path| cwd.join(path)).collect(),
         },
     })
 }

@@ -278,6 +278,10 @@ pub struct Rill {
     pub address_urls: Vec<String>,
     /// Parameter sets are put before key frames that lack them.
     pub repair_parameter_sets: bool,
+    /// FFmpegs may only touch what they need.
+    pub ffmpeg_sandbox: bool,
+    /// Folders and devices that they may use besides.
+    pub ffmpeg_paths: Vec<String>,
 }
 
 /// What differs from box to box and is made once (`contract/config.md` §4).
@@ -366,6 +370,8 @@ impl Document {
                 update_url: "https://service.datarhei.com/api/v1/app_version".into(),
                 address_urls: vec!["https://api.ipify.org".into(), "https://api6.ipify.org".into()],
                 repair_parameter_sets: true,
+                ffmpeg_sandbox: true,
+                ffmpeg_paths: Vec::new(),
             },
         }
     }

@@ -220,4 +220,6 @@ pub(super) const TABLE: &[Field] = &[
     row!("rill.update_url", "RILL_UPDATE_URL", [], Url rill.update_url),
     row!("rill.address_urls", "RILL_ADDRESS_URLS", [], List rill.address_urls),
     row!("rill.repair_parameter_sets", "RILL_REPAIR_PARAMETER_SETS", [], Bool rill.repair_parameter_sets),
+    row!("rill.ffmpeg_sandbox", "RILL_FFMPEG_SANDBOX", [], Bool rill.ffmpeg_sandbox),
+    row!("rill.ffmpeg_paths", "RILL_FFMPEG_PATHS", [], List rill.ffmpeg_paths),
 ];

@@ -114,6 +114,11 @@ impl Handle {
         self.0.revisions.subscribe()
     }
 
+    /// The file that settings are stored in.
+    pub fn file(&self) -> &std::path::Path {
+        &self.0.place.file
+    }
+
     /// The configuration in force.
     pub fn active(&self) -> Rc<Config> {
         self.0.state.borrow().active.clone()

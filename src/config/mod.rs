@@ -334,4 +334,8 @@ pub struct Rill {
     pub address_urls: Vec<String>,
     /// Parameter sets are put before key frames that lack them.
     pub repair_parameter_sets: bool,
+    /// FFmpegs may only touch what they need.
+    pub ffmpeg_sandbox: bool,
+    /// Folders and devices that they may use besides; absolute.
+    pub ffmpeg_paths: Vec<PathBuf>,
 }

@@ -16,6 +16,7 @@ mod wire;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ use super::body::LARGE_BODIES;
 use super::layer::gzip::Compressions;
 use crate::base::task;
 use crate::config::Address;
-use crate::listen::{Ebb, Host, Listening};
+use crate::listen::{Ebb, Host, Listening, Shelf};
 use crate::metrics::Requests;
 use crate::tls::{self, Gate};
 
@@ -147,6 +148,11 @@ impl Handle {
         self.doors().iter().flat_map(|door| door.listening.addresses()).collect()
     }
 
+    /// For `Shelf::keep`.
+    pub fn sockets(&self) -> Vec<OwnedFd> {
+        self.doors().iter().flat_map(|door| door.listening.sockets()).collect()
+    }
+
     /// Everything of a move to `address` that can fail; `listen` follows.
     ///
     /// # Errors
@@ -167,7 +173,7 @@ impl Handle {
     /// As `prepare`.
     pub async fn prepare_secure(&self, address: Option<&Address>) -> Result<Turn, Error> {
         let (door, blocking) = (self.secure.borrow().clone(), self.shared.context().blocking.clone());
-        Turn::prepare(door.as_ref().map(|door| &door.listening), address, &blocking).await
+        Turn::prepare(door.as_ref().map(|door| &door.listening), address, &blocking, &Shelf::default()).await
     }
 
     /// Does what was prepared; connections stay.

@@ -9,11 +9,13 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::shelf_driver::{Kind, Shelf};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -113,16 +115,16 @@ struct Open {
 ///
 /// # Errors
 /// The port is taken, or the address is not of this box.
-pub async fn bind(address: &Address, blocking: &Blocking) -> Result<Prepared, Error> {
-    bind_by(address, Resolver::system(blocking.clone())).await
+pub async fn bind(address: &Address, blocking: &Blocking, shelf: &Shelf) -> Result<Prepared, Error> {
+    bind_by(address, Resolver::system(blocking.clone()), shelf).await
 }
 
-async fn bind_by(address: &Address, resolver: Resolver) -> Result<Prepared, Error> {
+async fn bind_by(address: &Address, resolver: Resolver, shelf: &Shelf) -> Result<Prepared, Error> {
     let (places, unknown) = match resolver.find_soon(address).await {
         Ok(places) => (places, None),
         Err(error) => (loopback(address.port).to_vec(), Some(error)),
     };
-    let opened = open(&places, Others::None)?;
+    let opened = open(&places, Others::None, shelf)?;
     Ok(Prepared { address: address.clone(), opened, places: Some(places), unknown, resolver })
 }
 
@@ -197,6 +199,12 @@ impl Listening {
     /// As configured.
     pub(crate) fn address(&self) -> Address {
         self.0.state.borrow().address.clone()
+    }
+
+    /// For `Shelf::keep`.
+    pub(crate) fn sockets(&self) -> Vec<OwnedFd> {
+        let state = self.0.state.borrow();
+        state.open.iter().filter_map(|open| open.socket.as_fd().try_clone_to_owned().ok()).collect()
     }
 
     /// Where it listens.
@@ -284,7 +292,8 @@ impl Listening {
         let (stay, missing): (Vec<_>, Vec<_>) =
             places.iter().partition(|place| state.open.iter().any(|open| open.place == **place));
         let others = if stay.is_empty() { Others::None } else { Others::Some };
-        let result = open(&missing, others);
+        let shelf = Shelf::default();
+        let result = open(&missing, others, &shelf);
         let Err(Error::Bind { address, source }) = &result else { return result };
         // It may be ours: all addresses and one of them exclude each other.
         let is_in_the_way = |o: &Open| o.place.port() == address.port() && !places.contains(&o.place);
@@ -293,12 +302,12 @@ impl Listening {
         }
         let closed: Vec<SocketAddr> =
             state.open.extract_if(.., |o| is_in_the_way(o)).map(|open| self.end(&open)).collect();
-        open(&missing, others).inspect_err(|_| self.reopen(state, &closed))
+        open(&missing, others, &shelf).inspect_err(|_| self.reopen(state, &closed))
     }
 
     fn reopen(&self, state: &mut State, places: &[SocketAddr]) {
         for place in places {
-            match open_one(*place) {
+            match open_one(*place, &Shelf::default()) {
                 Ok(socket) => state.open.push(self.accept_on(*place, socket)),
                 Err(error) => log::error!(target: self.0.component, "{}", chain(&error)),
             }
@@ -348,11 +357,11 @@ enum Others {
 }
 
 /// Opens all of `places`. One of several addresses of a name may be missing on this box, for example without IPv6.
-fn open(places: &[SocketAddr], others: Others) -> Result<Vec<(SocketAddr, TcpListener)>, Error> {
+fn open(places: &[SocketAddr], others: Others, shelf: &Shelf) -> Result<Vec<(SocketAddr, TcpListener)>, Error> {
     let mut opened = Vec::new();
     let mut absent = None;
     for place in places {
-        match open_one(*place) {
+        match open_one(*place, shelf) {
             Ok(socket) => opened.push((*place, socket)),
             Err(error) if is_absent(&error) => absent = Some(error),
             Err(error) => return Err(error),
@@ -370,31 +379,45 @@ fn is_absent(error: &Error) -> bool {
 }
 
 /// [::] takes both protocols, and stands for IPv4 where there is no IPv6.
-fn open_one(place: SocketAddr) -> Result<TcpListener, Error> {
-    let opened = listen(place);
+fn open_one(place: SocketAddr, shelf: &Shelf) -> Result<TcpListener, Error> {
+    let opened = listen(place, shelf);
     if place.ip() != Ipv6Addr::UNSPECIFIED {
         return opened;
     }
-    opened.or_else(|_| listen((Ipv4Addr::UNSPECIFIED, place.port()).into()))
+    opened.or_else(|_| listen((Ipv4Addr::UNSPECIFIED, place.port()).into(), shelf))
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
-        }
-        socket.set_reuse_address(true)?;
-        // Accepted connections inherit these.
-        socket.set_send_buffer_size(SEND_BUFFER)?;
-        socket.set_tcp_notsent_lowat(UNSENT_LOW)?;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
+/// The socket that a former daemon left there, or a new one.
+fn listen(address: SocketAddr, shelf: &Shelf) -> Result<TcpListener, Error> {
+    let open = || match shelf.take(Kind::Tcp, address) {
+        Some(socket) => configure(&socket).and_then(|()| TcpListener::from_std(socket.into())),
+        None => listen_anew(address),
     };
-    open().map_err(|source| Error::Bind { address, source })
+    let opened = match open() {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && shelf.clear(Kind::Tcp, address.port()) => open(),
+        opened => opened,
+    };
+    opened.map_err(|source| Error::Bind { address, source })
+}
+
+fn listen_anew(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    socket.set_reuse_address(true)?;
+    configure(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepted connections inherit these.
+fn configure(socket: &Socket) -> io::Result<()> {
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_tcp_notsent_lowat(UNSENT_LOW)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)
 }
 
 fn loopback(port: u16) -> [SocketAddr; 2] {

@@ -1,5 +1,6 @@
 //! What a reload makes of a listener.
 
+use super::shelf_driver::Shelf;
 use super::tcp_server::{Error, Listening, Prepared, bind};
 use crate::base::blocking::Blocking;
 use crate::config::Address;
@@ -21,13 +22,14 @@ impl Turn {
         former: Option<&Listening>,
         address: Option<&Address>,
         blocking: &Blocking,
+        shelf: &Shelf,
     ) -> Result<Self, Error> {
         Ok(match (former, address) {
             (None, None) => Self::Stays,
             (Some(_), None) => Self::Closes,
             (Some(former), Some(address)) if former.address() == *address => Self::Stays,
             (Some(former), Some(address)) => Self::Moves(former.prepare(address).await?),
-            (None, Some(address)) => Self::Opens(bind(address, blocking).await?),
+            (None, Some(address)) => Self::Opens(bind(address, blocking, shelf).await?),
         })
     }
 }

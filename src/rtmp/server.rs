@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -21,7 +22,7 @@ use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::base::task;
 use crate::config::{self, Address};
-use crate::listen::{self, Ebb, Host, Listening, Turn};
+use crate::listen::{self, Ebb, Host, Listening, Shelf, Turn};
 use crate::media::Repairs;
 use crate::relay::Relay;
 use crate::session;
@@ -68,6 +69,8 @@ impl Section {
 pub struct Deps {
     pub alarms: Alarms,
     pub blocking: Blocking,
+    /// What a former daemon left open.
+    pub shelf: Shelf,
     pub relay: Relay,
     pub repairs: Repairs,
     pub sessions: session::Registry,
@@ -154,6 +157,11 @@ pub fn spawn(deps: Deps, open_files: usize) -> Handle {
 }
 
 impl Handle {
+    /// For `Shelf::keep`.
+    pub fn sockets(&self) -> Vec<OwnedFd> {
+        self.doors.borrow().iter().flatten().flat_map(Listening::sockets).collect()
+    }
+
     /// Everything of a section that can fail.
     ///
     /// # Errors
@@ -195,7 +203,7 @@ impl Handle {
 
     async fn turn(&self, which: usize, address: Option<&Address>) -> Result<Turn, listen::Error> {
         let door = self.doors.borrow()[which].clone();
-        Turn::prepare(door.as_ref(), address, &self.shared.deps.blocking).await
+        Turn::prepare(door.as_ref(), address, &self.shared.deps.blocking, &self.shared.deps.shelf).await
     }
 
     fn take_turn(&self, which: usize, turn: Turn) {

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::Poll;
@@ -32,7 +32,7 @@ use crate::base::clock::Now;
 use crate::base::error::chain;
 use crate::base::task;
 use crate::config::{self, Address};
-use crate::listen::{self, ADDRESS, RETRY_CEILING, Resolver};
+use crate::listen::{self, ADDRESS, Kind as SocketKind, RETRY_CEILING, Resolver, Shelf};
 use crate::media::Repairs;
 use crate::relay::Relay;
 use crate::session::{Kind, Registry};
@@ -57,6 +57,8 @@ pub enum Error {
 pub struct Deps {
     pub alarms: Alarms,
     pub blocking: Blocking,
+    /// What a former daemon left open.
+    pub shelf: Shelf,
     pub relay: Relay,
     pub repairs: Repairs,
     pub sessions: Registry,
@@ -155,6 +157,11 @@ impl Handle {
         self.0.state.borrow().running.as_ref().and_then(|running| running.socket.local_addr().ok())
     }
 
+    /// For `Shelf::keep`.
+    pub fn socket(&self) -> Option<OwnedFd> {
+        self.0.state.borrow().running.as_ref().and_then(|running| running.socket.as_fd().try_clone_to_owned().ok())
+    }
+
     /// What is to be shown; `None`: it is off.
     pub fn view(&self, now: Instant) -> Option<View> {
         self.0.state.borrow().running.as_ref().map(|running| running.core.borrow_mut().view(now))
@@ -171,15 +178,16 @@ impl Handle {
 
     /// Opens a socket. One of ours on the same port has to go first, and comes back if it was in vain.
     fn open_beside(&self, place: SocketAddr) -> io::Result<UdpSocket> {
-        let error = match open(place) {
+        let shelf = &self.0.deps.shelf;
+        let error = match open(place, shelf) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
             result => return result,
         };
         let Some(former) = self.place().filter(|former| former.port() == place.port()) else { return Err(error) };
         self.stop(Now::read());
-        open(place).inspect_err(|_| {
+        open(place, shelf).inspect_err(|_| {
             let section = self.0.state.borrow().section.clone();
-            match (section, open(former)) {
+            match (section, open(former, shelf)) {
                 (Some(section), Ok(socket)) => self.run(Now::read(), &section, former, socket),
                 (_, result) => log::error!(target: COMPONENT, "the socket on {former} is lost: {:?}", result.err()),
             }
@@ -340,15 +348,34 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 /// [::] takes both protocols, and stands for IPv4 where there is no IPv6.
-fn open(place: SocketAddr) -> io::Result<UdpSocket> {
-    let opened = open_one(place);
+fn open(place: SocketAddr, shelf: &Shelf) -> io::Result<UdpSocket> {
+    let opened = open_one(place, shelf);
     if place.ip() != Ipv6Addr::UNSPECIFIED || opened.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::AddrInUse) {
         return opened;
     }
-    opened.or_else(|_| open_one((Ipv4Addr::UNSPECIFIED, place.port()).into()))
+    opened.or_else(|_| open_one((Ipv4Addr::UNSPECIFIED, place.port()).into(), shelf))
 }
 
-fn open_one(place: SocketAddr) -> io::Result<UdpSocket> {
+/// The socket that a former daemon left there, or a new one.
+fn open_one(place: SocketAddr, shelf: &Shelf) -> io::Result<UdpSocket> {
+    match open_anew(place) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+        opened => return opened,
+    }
+    match shelf.take(SocketKind::Udp, place) {
+        Some(socket) => {
+            socket.set_nonblocking(true)?;
+            udp::enlarge_buffers(socket.as_fd(), SOCKET_BUFFER);
+            UdpSocket::from_std(socket.into())
+        }
+        None => {
+            shelf.clear(SocketKind::Udp, place.port());
+            open_anew(place)
+        }
+    }
+}
+
+fn open_anew(place: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(place), Type::DGRAM, Some(Protocol::UDP))?;
     if place.is_ipv6() {
         socket.set_only_v6(place.ip() != Ipv6Addr::UNSPECIFIED)?;

@@ -4,12 +4,15 @@
 //! the task wait, and with it the child. A chatty child gets `BURST` bytes per `BURST_PAUSE`, not the thread; one that
 //! makes progress and says little is heard every `HEARING`.
 
+mod sandbox_driver;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -28,8 +31,10 @@ use crate::process::HardLimits;
 use crate::process::machine::Exit;
 use crate::session::Collector;
 use crate::sys;
-use crate::sys::child::{Child, Group, Outputs};
+use crate::sys::child::{Bounds, Child, Group, Outputs};
 use crate::sys::proc::Stat;
+
+pub use sandbox_driver::Walls;
 
 /// Pieces from all children that wait for the loop.
 pub(super) const SAID_QUEUE: usize = 64;
@@ -87,6 +92,8 @@ pub(super) struct Launcher {
     pub(super) events: Events,
     /// Holds children.
     pub(super) groups: cgroup::Handle,
+    /// What children may touch.
+    pub(super) walls: Rc<Walls>,
 }
 
 /// The loop's hold on a child that its task owns.
@@ -98,7 +105,7 @@ pub(super) struct Started {
 }
 
 impl Launcher {
-    /// Starts FFmpeg for the process `id` with `command`; its news come under `key` and `run`.
+    /// Starts FFmpeg for the process `id` with `command`, which names inputs at `addresses`; its news come under `key` and `run`.
     ///
     /// # Errors
     /// What the operating system says.
@@ -108,14 +115,25 @@ impl Launcher {
         run: u64,
         id: &str,
         hard: &HardLimits,
+        addresses: &[String],
         command: &[String],
     ) -> io::Result<Started> {
         let leaf = self.groups.leaf(id, hard);
-        let cage = leaf.as_ref().map(Leaf::cage);
-        let (child, outputs) = Child::spawn(&self.program, &args::spawn(command, self.version), &self.marker, cage)?;
+        let bounds = self.bounds(leaf.as_ref(), addresses)?;
+        let (child, outputs) = Child::spawn(&self.program, &args::spawn(command, self.version), &self.marker, bounds)?;
         let started = Started { group: child.group(), stat: Stat::open(child.pid()).ok(), leaf };
         task::spawn(Reader { key, run, said: self.said.clone(), since: self.since }.pump(child, outputs));
         Ok(started)
+    }
+
+    /// What holds a child in `leaf` with inputs at `addresses`.
+    ///
+    /// # Errors
+    /// The kernel does not take the rules.
+    pub(super) fn bounds(&self, leaf: Option<&Leaf>, addresses: &[String]) -> io::Result<Bounds> {
+        let sandbox =
+            self.walls.around(&self.program, addresses.iter().map(String::as_str)).map_err(io::Error::other)?;
+        Ok(Bounds { cage: leaf.map(Leaf::cage), sandbox })
     }
 
     /// Entropy for back-off.

@@ -24,7 +24,7 @@ use super::resolve::ResolveEnv;
 use super::runner::Runner;
 use super::steps::Supervisor;
 use super::table::{Key, Table};
-use super::{Change, Companion, Error, Handle, Outcome};
+use super::{Change, Companion, Error, Handle, Outcome, Walls};
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::base::task;
@@ -69,6 +69,8 @@ pub struct Deps {
 pub struct Section {
     pub ffmpeg: config::Ffmpeg,
     pub env: ResolveEnv,
+    /// What FFmpegs may touch.
+    pub walls: Walls,
 }
 
 /// What readers share with the loop.
@@ -129,6 +131,7 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
         memfs: deps.storage.mem().clone(),
         events: deps.events.clone(),
         groups: deps.groups.clone(),
+        walls: Rc::new(section.walls.clone()),
     };
     let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher, past: Transitions::default() };
     let shared = Rc::new(RefCell::new(shared));

@@ -29,6 +29,7 @@ use crate::store;
 
 pub use crate::config::Companion;
 pub use crate::process::ReportView;
+pub use child_driver::Walls;
 pub use client::Handle;
 pub use driver::{Deps, REQUEST_QUEUE, Section, spawn};
 pub use probe_driver::PROBES;

@@ -14,7 +14,6 @@ use super::ProbeView;
 use super::child_driver::{Launcher, piece, reap};
 use super::resolve::Resolved;
 use crate::base::task;
-use crate::cgroup::Leaf;
 use crate::ffmpeg::{LineSplitter, Probe, args};
 use crate::process::HardLimits;
 use crate::process::machine::KILL_GRACE;
@@ -47,12 +46,13 @@ impl Probes {
     pub(super) async fn run(&self, resolved: &Resolved, launcher: Launcher) -> Option<ProbeView> {
         let inputs = resolved.inputs.iter().map(|input| (&input.options[..], &input.address[..]));
         let command = args::command(&resolved.options, inputs, []);
+        let addresses: Vec<String> = resolved.inputs.iter().map(|input| input.address.clone()).collect();
         let (reply, answer) = oneshot::channel();
         let probes = self.clone();
         task::spawn(async move {
             let Ok(_permit) = probes.0.permits.acquire().await else { return };
             if !*probes.0.closing.borrow() {
-                probe(&command, &launcher, reply, probes.0.closing.subscribe()).await;
+                probe(&command, &addresses, &launcher, reply, probes.0.closing.subscribe()).await;
             }
         });
         answer.await.ok()
@@ -72,13 +72,15 @@ impl Probes {
 
 async fn probe(
     command: &[String],
+    addresses: &[String],
     launcher: &Launcher,
     mut reply: oneshot::Sender<ProbeView>,
     mut closing: watch::Receiver<bool>,
 ) {
     let leaf = launcher.groups.leaf("probe", &HardLimits::default());
-    let cage = leaf.as_ref().map(Leaf::cage);
-    let (mut child, mut outputs) = match Child::spawn(&launcher.program, command, &launcher.marker, cage) {
+    let bounds = launcher.bounds(leaf.as_ref(), addresses);
+    let started = bounds.and_then(|bounds| Child::spawn(&launcher.program, command, &launcher.marker, bounds));
+    let (mut child, mut outputs) = match started {
         Ok(started) => started,
         Err(error) => {
             let line = format!("fork/exec {}: {error}", launcher.program.display());

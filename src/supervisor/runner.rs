@@ -60,6 +60,8 @@ struct Definition {
     input_ids: Vec<String>,
     output_ids: Vec<String>,
     uploads: Vec<String>,
+    /// Of its inputs.
+    addresses: Vec<String>,
     limits: Limits,
     hard: HardLimits,
 }
@@ -302,7 +304,14 @@ impl Runner {
         self.shown = None;
         self.parser = Parser::new(definition.input_ids.clone(), definition.output_ids.clone());
         self.lines = LineSplitter::default();
-        match launcher.start(self.key, self.runs, &definition.id, &definition.hard, &definition.command) {
+        match launcher.start(
+            self.key,
+            self.runs,
+            &definition.id,
+            &definition.hard,
+            &definition.addresses,
+            &definition.command,
+        ) {
             Ok(started) => {
                 log::info!(target: "Process", id = definition.id; "started");
                 let meter = CpuMeter::new(launcher.cpus);
@@ -429,6 +438,7 @@ impl Definition {
             input_ids: resolved.map(|r| ids(&r.inputs)).unwrap_or_default(),
             output_ids: resolved.map(|r| ids(&r.outputs)).unwrap_or_default(),
             uploads: resolved.map(|r| r.uploads.clone()).unwrap_or_default(),
+            addresses: resolved.map(|r| r.inputs.iter().map(|io| io.address.clone()).collect()).unwrap_or_default(),
             limits: entry.config.limits,
             hard: entry.config.hard,
         }

@@ -231,10 +231,12 @@ impl Supervisor {
         self.section = section;
         let program = find_program(&self.section.ffmpeg.binary);
         let bounds = bounds(&self.section);
+        let walls = Rc::new(self.section.walls.clone());
         let (other_program, renewed, moved, entries) = {
             let shared = &mut *self.shared.borrow_mut();
             let other_program = shared.launcher.program != program;
             shared.launcher.program = program;
+            shared.launcher.walls = walls;
             shared.runners.values_mut().for_each(|runner| runner.set_bounds(bounds));
             let renewed = shared.table.renew(&self.section.env);
             let moved = shared.table.share_slots(self.section.ffmpeg.max_processes);

@@ -6,7 +6,7 @@
 //! (`proc::leftovers`).
 
 use std::cell::Cell;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -18,10 +18,14 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
+use super::sandbox::{self, Sandbox};
+
 /// The one environment variable of a child: which daemon it belongs to.
 pub const MARKER: &str = "RILL_PROCESS";
 /// Second output of a child besides stderr.
 const EXTRA_FD: RawFd = 3;
+/// Of children, between -1000 and 1000 (proc_pid_oom_score_adj(5)); others have 0, the daemon less.
+const OOM_SCORE: &CStr = c"300";
 
 /// The control group of a child and of all that it forks.
 pub struct Cage {
@@ -29,6 +33,13 @@ pub struct Cage {
     pub enter: OwnedFd,
     /// `cgroup.kill` (Linux 5.14).
     pub kill: Option<OwnedFd>,
+}
+
+/// What holds a child and all that it starts.
+#[derive(Default)]
+pub struct Bounds {
+    pub cage: Option<Rc<Cage>>,
+    pub sandbox: Option<Sandbox>,
 }
 
 /// A running child. Dropped unreaped, its group is killed.
@@ -85,17 +96,12 @@ impl Group {
 }
 
 impl Child {
-    /// Starts `program`, an absolute path or one relative to the working directory, in the runtime's thread and, if there
-    /// is one, in `cage`.
+    /// Starts `program`, an absolute path or one relative to the working directory, in the runtime's thread and within
+    /// `bounds`.
     ///
     /// # Errors
     /// What the operating system says; the child does not exist then.
-    pub fn spawn(
-        program: &Path,
-        args: &[String],
-        marker: &OsStr,
-        cage: Option<Rc<Cage>>,
-    ) -> io::Result<(Self, Outputs)> {
+    pub fn spawn(program: &Path, args: &[String], marker: &OsStr, bounds: Bounds) -> io::Result<(Self, Outputs)> {
         let (stderr, stderr_tx) = io::pipe()?;
         let (extra, extra_tx) = io::pipe()?;
         let stderr = pipe::Receiver::from_owned_fd(stderr.into())?;
@@ -105,9 +111,11 @@ impl Child {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(stderr_tx));
         let parent = std::process::id();
         let extra_fd = extra_tx.as_raw_fd();
+        let Bounds { cage, sandbox } = bounds;
         let enter = cage.as_ref().map(|cage| cage.enter.as_raw_fd());
+        let rules = sandbox.as_ref().map(Sandbox::descriptor);
         // SAFETY: `prepare` only makes system calls that are allowed between fork and exec.
-        unsafe { command.pre_exec(move || prepare(parent, extra_fd, enter)) };
+        unsafe { command.pre_exec(move || prepare(parent, extra_fd, enter, rules)) };
         let mut process = command.spawn()?;
         let exit = pidfd(process.id()).and_then(|fd| {
             // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped.
@@ -177,7 +185,7 @@ impl Drop for Child {
 }
 
 /// Runs in the child between fork and exec.
-fn prepare(parent: u32, extra_fd: RawFd, enter: Option<RawFd>) -> io::Result<()> {
+fn prepare(parent: u32, extra_fd: RawFd, enter: Option<RawFd>, rules: Option<RawFd>) -> io::Result<()> {
     // SAFETY: system calls on plain numbers and constants only, each allowed after fork.
     unsafe {
         // First, so that nothing of the child is ever outside.
@@ -195,10 +203,26 @@ fn prepare(parent: u32, extra_fd: RawFd, enter: Option<RawFd>) -> io::Result<()>
         } else {
             check(libc::dup2(extra_fd, EXTRA_FD))?;
         }
+        raise_oom_score();
+        if let Some(rules) = rules {
+            sandbox::enter(rules)?;
+        }
         // Rust opens everything close-on-exec; this covers libraries. Kernels before 5.11 refuse, which is no harm.
         libc::syscall(libc::SYS_close_range, EXTRA_FD + 1, -1, libc::CLOSE_RANGE_CLOEXEC);
     }
     Ok(())
+}
+
+/// Memory that is out is taken from children first. Refused where `/proc` is not to be had; then nothing is lost.
+unsafe fn raise_oom_score() {
+    // SAFETY: system calls on constants, allowed after fork.
+    unsafe {
+        let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file >= 0 {
+            libc::write(file, OOM_SCORE.as_ptr().cast(), OOM_SCORE.count_bytes());
+            libc::close(file);
+        }
+    }
 }
 
 fn check(result: i32) -> io::Result<()> {

@@ -5,6 +5,7 @@ pub mod child;
 pub mod memory;
 pub mod path;
 pub mod proc;
+pub mod sandbox;
 pub mod socket;
 pub mod udp;
 pub mod usage;

@@ -1,7 +1,7 @@
-//! What the kernel knows about a TCP connection.
+//! What the kernel knows about a TCP connection, and sockets that were open before the daemon was.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Bytes written to the socket that its peer has not acknowledged yet (`tcp.7`, SIOCOUTQ).
 ///
@@ -15,6 +15,17 @@ pub fn undelivered(socket: BorrowedFd<'_>) -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// What systemd hands over with their names (sd_listen_fds(3)); nothing without systemd. To be called once, before anything
+/// else is opened.
+///
+/// # Errors
+/// The environment is not as documented, or names descriptors that are not open.
+pub fn inherited() -> io::Result<Vec<(String, OwnedFd)>> {
+    let sockets = sd_notify::listen_fds_with_names()?;
+    // SAFETY: these were made for this process, are open (they could be set close-on-exec), and nobody else has them.
+    Ok(sockets.map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) })).collect())
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod profiling;
 mod rtmp;
 mod rtmp_hostile;
 mod s3;
+mod sandbox;
 mod server;
 mod service;
 mod session;

@@ -49,6 +49,9 @@ impl Systemd {
 fn systemd_is_told_of_start_life_and_stop() {
     let (systemd, setup) = Systemd::new();
     let mut daemon = setup.start();
+    // Its socket is kept before it is ready.
+    let address = format!("tcp {}", daemon.address()).replace(':', ".");
+    assert_eq!(systemd.hear(PATIENCE).as_deref(), Some(&*format!("FDSTORE=1\nFDNAME={address}")));
     assert_eq!(systemd.hear(PATIENCE).as_deref(), Some("READY=1"));
     (0..3).for_each(|_| systemd.wait_for("WATCHDOG=1"));
 
@@ -83,7 +86,7 @@ fn children_can_tell_systemd_nothing() {
 }
 
 /// The daemon's child that makes the picture; another may be asked what it can do.
-fn child(daemon: &Daemon) -> String {
+pub(crate) fn child(daemon: &Daemon) -> String {
     let path = format!("/proc/{0}/task/{0}/children", daemon.pid());
     let children = std::fs::read_to_string(path).expect("it runs");
     let is_ours =

@@ -11,7 +11,7 @@ use rill::events::Events;
 use rill::media::Repairs;
 use rill::process::{Io, ProcessConfig, State};
 use rill::supervisor::resolve::ResolveEnv;
-use rill::supervisor::{self, Change, Command, Deps, Error, Handle, Outcome, ProcessView, Section};
+use rill::supervisor::{self, Change, Command, Deps, Error, Handle, Outcome, ProcessView, Section, Walls};
 use rill::{skills, storage, store, sys};
 
 use crate::fake::{self, PATIENCE};
@@ -191,5 +191,6 @@ fn load(dir: &tempfile::TempDir, variables: &[(&str, &str)]) -> Config {
 fn section(config: &Config) -> Section {
     let cwd = std::env::current_dir().expect("there is one");
     let env = ResolveEnv::new(config, cwd, Box::new(sys::path::real)).expect("the expressions compile");
-    Section { ffmpeg: config.ffmpeg.clone(), env }
+    let walls = Walls { is_on: true, folders: vec![config.storage.disk.dir.clone()], ..Walls::default() };
+    Section { ffmpeg: config.ffmpeg.clone(), env, walls }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use rill::sys::child::{Child, Outputs};
+use rill::sys::child::{Bounds, Child, Outputs};
 use rill::sys::proc;
 use tokio::io::AsyncReadExt;
 
@@ -14,7 +14,8 @@ fn spawn(address: &str) -> (tempfile::TempDir, Child, Outputs) {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let program = fake::ffmpeg(dir.path());
     let args = ["-i", &address.replace("DIR", dir.path().to_str().expect("utf-8"))].map(str::to_owned);
-    let (child, outputs) = Child::spawn(&program, &args, dir.path().as_os_str(), None).expect("the script starts");
+    let (child, outputs) =
+        Child::spawn(&program, &args, dir.path().as_os_str(), Bounds::default()).expect("the script starts");
     (dir, child, outputs)
 }
 
@@ -128,8 +129,9 @@ fn leftovers_of_a_dead_daemon_are_found_by_their_marker() {
 #[test]
 fn a_program_that_is_missing_is_an_error_with_its_reason() {
     fake::run(async {
-        let error =
-            Child::spawn("/no/such/ffmpeg".as_ref(), &[], OsStr::new("x"), None).err().expect("it cannot start");
+        let error = Child::spawn("/no/such/ffmpeg".as_ref(), &[], OsStr::new("x"), Bounds::default())
+            .err()
+            .expect("it cannot start");
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     });
 }

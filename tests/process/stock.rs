@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rill::ffmpeg::{LineClass, LineSplitter, Parser, Probe, Progress, args};
-use rill::sys::child::{Child, Outputs};
+use rill::sys::child::{Bounds, Child, Outputs};
 use tokio::io::AsyncReadExt;
 
 use crate::fake;
@@ -46,7 +46,8 @@ impl Run {
         let dir = tempfile::tempdir().expect("a directory can be made");
         let command = words(&text.replace("DIR", dir.path().to_str().expect("utf-8")));
         let argv = args::spawn(&command, Some((4, 4)));
-        let (child, outputs) = Child::spawn(&ffmpeg(), &argv, OsStr::new("stock"), None).expect("FFmpeg starts");
+        let (child, outputs) =
+            Child::spawn(&ffmpeg(), &argv, OsStr::new("stock"), Bounds::default()).expect("FFmpeg starts");
         let ids = |side: &str| (0..3).map(|n| format!("{side}{n}")).collect();
         let (splitter, parser) = (LineSplitter::default(), Parser::new(ids("in"), ids("out")));
         Self { child, outputs, splitter, parser, log: Vec::new(), _dir: dir }
@@ -181,7 +182,8 @@ fn a_probe_lists_the_streams() {
 }
 
 async fn collect(program: &Path, argv: &[String]) -> (Option<i32>, Vec<u8>) {
-    let (mut child, mut outputs) = Child::spawn(program, argv, OsStr::new("stock"), None).expect("FFmpeg starts");
+    let (mut child, mut outputs) =
+        Child::spawn(program, argv, OsStr::new("stock"), Bounds::default()).expect("FFmpeg starts");
     let mut stderr = Vec::new();
     outputs.stderr.read_to_end(&mut stderr).await.expect("a pipe can be read");
     child.exited().await;

@@ -87,7 +87,9 @@ fn socket(ip: &str, port: u16) -> SocketAddr {
 fn a_name_that_is_not_known_is_listened_on_once_it_is() {
     run(async {
         let (port, alarms) = (free_port(), Alarms::default());
-        let prepared = bind_by(&address("box", port), answers(&[None, None, Some(&["127.0.0.2"])])).await.unwrap();
+        let prepared = bind_by(&address("box", port), answers(&[None, None, Some(&["127.0.0.2"])]), &Shelf::default())
+            .await
+            .unwrap();
         let listening = Listening::new(prepared, alarms.clone(), "HTTP", greet());
         assert!(listening.addresses().contains(&socket("127.0.0.1", port)));
         let alarm = &alarms.list()[0];
@@ -108,7 +110,8 @@ fn a_name_that_is_not_known_is_listened_on_once_it_is() {
 fn a_name_of_loopback_takes_over_what_is_open() {
     run(async {
         let (port, alarms) = (free_port(), Alarms::default());
-        let prepared = bind_by(&address("box", port), answers(&[None, Some(&["127.0.0.1"])])).await.unwrap();
+        let prepared =
+            bind_by(&address("box", port), answers(&[None, Some(&["127.0.0.1"])]), &Shelf::default()).await.unwrap();
         let listening = Listening::new(prepared, alarms.clone(), "HTTP", greet());
         eventually("the name is known", || alarms.list().is_empty()).await;
         assert_eq!(listening.addresses(), [socket("127.0.0.1", port)]);
@@ -120,7 +123,7 @@ fn a_name_of_loopback_takes_over_what_is_open() {
 fn a_resolver_that_is_silent_does_not_hold_up_the_start() {
     run(async {
         let silent = Resolver(Rc::new(|_, _| Box::pin(std::future::pending())));
-        let prepared = bind_by(&address("box", free_port()), silent).await.unwrap();
+        let prepared = bind_by(&address("box", free_port()), silent, &Shelf::default()).await.unwrap();
         assert!(matches!(prepared.unknown, Some(Error::Resolve { .. })));
         assert!(!prepared.opened.is_empty());
     });
@@ -130,7 +133,7 @@ fn a_resolver_that_is_silent_does_not_hold_up_the_start() {
 fn a_move_to_an_unknown_name_keeps_what_is_open() {
     run(async {
         let (port, alarms) = (free_port(), Alarms::default());
-        let prepared = bind_by(&address("127.0.0.1", port), answers(&[None])).await.unwrap();
+        let prepared = bind_by(&address("127.0.0.1", port), answers(&[None]), &Shelf::default()).await.unwrap();
         let listening = Listening::new(prepared, alarms.clone(), "HTTP", greet());
         listening.put(listening.prepare(&address("box", port)).await.unwrap());
         assert_eq!(listening.address(), address("box", port));
@@ -148,7 +151,7 @@ fn a_move_to_an_unknown_name_keeps_what_is_open() {
 fn all_addresses_and_one_of_them_follow_each_other_on_one_port() {
     run(async {
         let port = free_port();
-        let prepared = bind_by(&address("", port), answers(&[None])).await.unwrap();
+        let prepared = bind_by(&address("", port), answers(&[None]), &Shelf::default()).await.unwrap();
         let listening = Listening::new(prepared, Alarms::default(), "HTTP", greet());
         for host in ["127.0.0.1", "", "127.0.0.2", ""] {
             listening.put(listening.prepare(&address(host, port)).await.unwrap());
@@ -163,7 +166,7 @@ fn a_move_that_fails_leaves_what_is_open() {
     run(async {
         let foreign = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
         let port = foreign.local_addr().unwrap().port();
-        let prepared = bind_by(&address("127.0.0.1", port), answers(&[None])).await.unwrap();
+        let prepared = bind_by(&address("127.0.0.1", port), answers(&[None]), &Shelf::default()).await.unwrap();
         let listening = Listening::new(prepared, Alarms::default(), "HTTP", greet());
         let moved = listening.prepare(&address("127.0.0.2", port)).await;
         assert!(matches!(moved, Err(Error::Bind { .. })));
@@ -177,9 +180,9 @@ fn addresses_of_a_name_that_this_box_lacks_are_left_out() {
     run(async {
         let port = free_port();
         let mixed = answers(&[Some(&["192.0.2.1", "127.0.0.1", "127.0.0.1"])]);
-        let prepared = bind_by(&address("box", port), mixed).await.unwrap();
+        let prepared = bind_by(&address("box", port), mixed, &Shelf::default()).await.unwrap();
         assert_eq!(prepared.opened.len(), 1);
-        let foreign = bind_by(&address("box", port), answers(&[Some(&["192.0.2.1"])])).await;
+        let foreign = bind_by(&address("box", port), answers(&[Some(&["192.0.2.1"])]), &Shelf::default()).await;
         assert!(matches!(foreign, Err(Error::Bind { .. })), "that is an error of the configuration");
     });
 }
@@ -188,7 +191,7 @@ fn addresses_of_a_name_that_this_box_lacks_are_left_out() {
 fn who_waits_in_a_socket_that_is_closed_is_not_turned_away() {
     run(async {
         let port = free_port();
-        let prepared = bind_by(&address("127.0.0.1", port), answers(&[None])).await.unwrap();
+        let prepared = bind_by(&address("127.0.0.1", port), answers(&[None]), &Shelf::default()).await.unwrap();
         let listening = Listening::new(prepared, Alarms::default(), "HTTP", greet());
         // Nothing of ours runs between these.
         let waiting = TcpStream::connect(("127.0.0.1", port)).unwrap();
