@@ -54,6 +54,12 @@ struct Known {
     skills: Option<Rc<Skills>>,
 }
 
+impl Known {
+    fn version(&self) -> Option<Version> {
+        self.build.as_ref().and_then(|build| build.version)
+    }
+}
+
 enum Request {
     Skills {
         fresh: bool,
@@ -70,10 +76,13 @@ enum Request {
 
 /// Starts the owner of the skills of `binary`, a path or a name looked up in PATH.
 pub fn spawn(binary: PathBuf, blocking: Blocking, alarms: Alarms) -> Handle {
+    spawn_with(binary, blocking, alarms, Patience { child: CHILD_LIMIT, retry: RETRY })
+}
+
+fn spawn_with(binary: PathBuf, blocking: Blocking, alarms: Alarms, patience: Patience) -> Handle {
     let (requests, rx) = mpsc::channel(REQUEST_QUEUE);
     let (tx, known) = watch::channel(Known::default());
-    let patience = Patience { child: CHILD_LIMIT, retry: RETRY };
-    task::spawn(Driver { binary, blocking, alarms, patience, known: tx, seen: None, is_whole: true }.run(rx));
+    task::spawn(Driver { binary, blocking, alarms, patience, known: tx, seen: None }.run(rx));
     Handle { requests, known }
 }
 
@@ -90,17 +99,16 @@ impl Handle {
 
     /// FFmpeg's version; `None` when there is no FFmpeg or it does not say. Waits for one short child at most.
     pub async fn version(&self) -> Option<Version> {
-        let version_of = |known: &Known| known.build.as_ref().and_then(|build| build.version);
         let mut known = self.known.clone();
-        if let Some(version) = version_of(&known.borrow()) {
+        if let Some(version) = known.borrow().version() {
             return Some(version);
         }
         let (answer, looked) = oneshot::channel();
         self.requests.send(Request::Version { answer }).await.ok()?;
         tokio::select! {
             // The lists may still be on their way.
-            known = known.wait_for(|known| version_of(known).is_some()) => version_of(&*known.ok()?),
-            _ = looked => version_of(&self.known.borrow()),
+            known = known.wait_for(|known| known.version().is_some()) => known.ok()?.version(),
+            _ = looked => self.known_version(),
         }
     }
 
@@ -112,14 +120,13 @@ impl Handle {
 
     /// The version if it is known already.
     pub fn known_version(&self) -> Option<Version> {
-        self.known.borrow().build.as_ref().and_then(|build| build.version)
+        self.known.borrow().version()
     }
 
     /// Completes when FFmpeg's version is known and not `last`.
     pub async fn next_version(&mut self, last: Option<Version>) -> Version {
-        let version_of = |known: &Known| known.build.as_ref().and_then(|build| build.version);
-        let is_new = |known: &Known| version_of(known).is_some_and(|version| Some(version) != last);
-        match self.known.wait_for(is_new).await.as_deref().ok().and_then(version_of) {
+        let is_new = |known: &Known| known.version().is_some_and(|version| Some(version) != last);
+        match self.known.wait_for(is_new).await.as_deref().ok().and_then(Known::version) {
             Some(version) => version,
             // A closed channel means that the daemon ends.
             None => std::future::pending().await,
@@ -174,10 +181,9 @@ struct Driver {
     blocking: Blocking,
     alarms: Alarms,
     known: watch::Sender<Known>,
-    /// The file that `known` belongs to; `None` inside: there was none.
+    /// The file that `known` belongs to; `None` inside: there was none. `None` outside also after a look that was cut
+    /// short: the next one sees a new file.
     seen: Option<Option<Stamp>>,
-    /// No child was cut short; else the next look asks again.
-    is_whole: bool,
 }
 
 impl Driver {
@@ -211,7 +217,7 @@ impl Driver {
     /// The next request. Meanwhile an FFmpeg that was there but did not say its version is asked again: processes that
     /// are started without it lack options that depend on it.
     async fn next(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
-        while self.seen.is_some() && self.known.borrow().build.as_ref().is_none_or(|build| build.version.is_none()) {
+        while self.known.borrow().build.as_ref().is_some_and(|build| build.version.is_none()) {
             match tokio::time::timeout(self.patience.retry, requests.recv()).await {
                 Ok(request) => return request,
                 Err(_) => self.look(true, false).await,
@@ -225,34 +231,37 @@ impl Driver {
         let binary = self.binary.clone();
         let stamp = self.blocking.run(Lane::General, move || stamp(&binary)).await;
         let changed = self.seen.as_ref() != Some(&stamp);
-        let again = fresh || !std::mem::replace(&mut self.is_whole, true);
-        if changed || again {
-            let build = self.read_build(stamp.as_ref()).await;
+        if changed || fresh {
+            let (build, is_whole) = self.read_build(stamp.as_ref()).await;
             self.known.send_modify(|known| {
                 known.build = Some(build);
                 if changed {
                     known.skills = None;
                 }
             });
-            self.seen = Some(stamp.clone());
+            self.seen = is_whole.then(|| stamp.clone());
         }
-        if lists && (changed || again || self.known.borrow().skills.is_none()) {
-            let skills = Rc::new(self.read_lists(stamp.as_ref()).await);
-            self.known.send_modify(|known| known.skills = Some(skills));
+        if lists && (changed || fresh || self.known.borrow().skills.is_none()) {
+            let (skills, is_whole) = self.read_lists(stamp.as_ref()).await;
+            self.known.send_modify(|known| known.skills = Some(Rc::new(skills)));
+            if !is_whole {
+                self.seen = None;
+            }
             memory::settle();
         }
     }
 
-    /// Asks for the version; what is missing becomes an alarm.
-    async fn read_build(&mut self, stamp: Option<&Stamp>) -> Rc<Build> {
+    /// Asks for the version, and says whether the answer is whole; what is missing becomes an alarm.
+    async fn read_build(&self, stamp: Option<&Stamp>) -> (Rc<Build>, bool) {
         let Some(stamp) = stamp else {
             let name = self.binary.display();
             let text =
                 format!("{name} is not there or cannot be run: no process can start. Install it or set ffmpeg.binary");
             self.alarms.raise(Now::read(), COMPONENT, "binary", text);
-            return Rc::default();
+            return (Rc::default(), true);
         };
-        let build = parse::build(&self.outputs(stamp, ["-version"]).await.concat());
+        let ([text], is_whole) = self.outputs(stamp, ["-version"]).await;
+        let build = parse::build(&text);
         if let Some(version) = build.version {
             log::info!(target: COMPONENT, version = version.to_string().as_str(), binary = stamp.path.display().to_string().as_str(); "FFmpeg found");
             self.alarms.clear(COMPONENT, "binary");
@@ -260,13 +269,15 @@ impl Driver {
             let text = format!("{} does not say which FFmpeg it is; processes may not start", stamp.path.display());
             self.alarms.raise(Now::read(), COMPONENT, "binary", text);
         }
-        Rc::new(build)
+        (Rc::new(build), is_whole)
     }
 
-    async fn read_lists(&mut self, stamp: Option<&Stamp>) -> Skills {
-        let Some(stamp) = stamp else { return Skills::default() };
+    /// Reads all lists, and says whether they are whole.
+    async fn read_lists(&self, stamp: Option<&Stamp>) -> (Skills, bool) {
+        let Some(stamp) = stamp else { return (Skills::default(), true) };
         let lists = ["-filters", "-hwaccels", "-codecs", "-formats", "-devices", "-protocols"];
-        let [filters, hwaccels, codecs, formats, devices, protocols] = self.outputs(stamp, lists).await;
+        let (texts, is_whole) = self.outputs(stamp, lists).await;
+        let [filters, hwaccels, codecs, formats, devices, protocols] = texts;
         let (codecs, formats) = (parse::codecs(&codecs), parse::formats(&formats));
         let (devices, protocols) = (parse::formats(&devices), parse::protocols(&protocols));
         let build = self.known.borrow().build.clone().unwrap_or_default();
@@ -285,19 +296,17 @@ impl Driver {
             output_protocols: protocols.output.into(),
         };
         self.blocking.run(Lane::General, Hardware::read).await.plug_in(&mut skills);
-        skills
+        (skills, is_whole)
     }
-}
 
-impl Driver {
-    /// What FFmpeg prints for each list.
-    async fn outputs<const N: usize>(&mut self, stamp: &Stamp, lists: [&str; N]) -> [String; N] {
+    /// What FFmpeg prints for each list, and whether no child was cut short.
+    async fn outputs<const N: usize>(&self, stamp: &Stamp, lists: [&str; N]) -> ([String; N], bool) {
         let limit = self.patience.child;
         let children = lists.map(|list| output(&stamp.path, list, limit));
         let outputs: Vec<(String, bool)> = stream::iter(children).buffered(CHILDREN).collect().await;
-        self.is_whole &= outputs.iter().all(|(_, is_whole)| *is_whole);
+        let is_whole = outputs.iter().all(|(_, is_whole)| *is_whole);
         let texts: Vec<String> = outputs.into_iter().map(|(text, _)| text).collect();
-        texts.try_into().expect("one text per list")
+        (texts.try_into().expect("one text per list"), is_whole)
     }
 }
 

@@ -136,26 +136,32 @@ fn what_is_plugged_in_stands_below_its_formats() {
     assert_eq!(ids(&skills.output_devices), ["", "/dev/fb0"]);
 }
 
-#[test]
-fn an_ffmpeg_that_was_too_slow_is_asked_again() {
+/// A fake that hangs while there is the file `slow` beside it.
+fn sluggish() -> (Fake, PathBuf) {
     let fake = Fake::new();
     fake.install("7.1");
     let (path, slow) = (fake.path(), fake.dir.path().join("slow"));
     let script = fs::read_to_string(&path).unwrap();
-    // Hangs while there is a file of this name.
     let hangs =
         script.replace("case $2 in", &format!("while [ -e {} ]; do sleep 0.05; done\ncase $2 in", slow.display()));
-    fs::write(&slow, "").unwrap();
     let new = fake.dir.path().join("text");
     fs::write(&new, hangs).unwrap();
     assert!(std::process::Command::new("cp").args([&new, &path]).status().unwrap().success());
+    (fake, slow)
+}
+
+/// The owner of an FFmpeg that is soon given up.
+fn impatient(fake: &Fake) -> Handle {
+    let patience = Patience { child: Duration::from_millis(300), retry: Duration::from_millis(100) };
+    spawn_with(fake.path(), Blocking::default(), Alarms::default(), patience)
+}
+
+#[test]
+fn an_ffmpeg_that_was_too_slow_is_asked_again() {
+    let (fake, slow) = sluggish();
+    fs::write(&slow, "").unwrap();
     block_on(async {
-        let (requests, rx) = mpsc::channel(REQUEST_QUEUE);
-        let (tx, known) = watch::channel(Known::default());
-        let patience = Patience { child: Duration::from_millis(300), retry: Duration::from_millis(100) };
-        let (binary, blocking, alarms) = (path.clone(), Blocking::default(), Alarms::default());
-        task::spawn(Driver { binary, blocking, alarms, patience, known: tx, seen: None, is_whole: true }.run(rx));
-        let mut handle = Handle { requests, known };
+        let mut handle = impatient(&fake);
         assert_eq!(handle.version().await, None);
         fs::remove_file(&slow).unwrap();
         // Nobody asks for it.
@@ -168,5 +174,23 @@ fn an_ffmpeg_that_was_too_slow_is_asked_again() {
         let runs = fake.runs();
         handle.skills().await;
         assert_eq!(fake.runs(), runs, "what was read whole is kept");
+    });
+}
+
+#[test]
+fn lists_that_were_cut_are_read_again_also_when_the_file_got_another_name_meanwhile() {
+    let (fake, slow) = sluggish();
+    block_on(async {
+        let handle = impatient(&fake);
+        assert!(handle.version().await.is_some());
+        fs::write(&slow, "").unwrap();
+        assert!(handle.skills().await.input_protocols.is_empty());
+        fs::remove_file(&slow).unwrap();
+        let runs = fake.runs();
+        handle.configure(fake.dir.path().join("./ffmpeg")).await;
+        while fake.runs() == runs {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(handle.skills().await.input_protocols.len(), 1);
     });
 }
