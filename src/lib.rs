@@ -3,6 +3,7 @@
 pub mod app;
 pub mod cli;
 // edge
+pub mod admin;
 pub mod http;
 pub mod import;
 pub mod outside;

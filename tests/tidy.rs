@@ -63,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             SYS,
         ],
     ),
+    ("admin", &[BASE, SYS]),
     ("cgroup", &["process", BASE, CONFIG, LOG, SYS]),
     ("events", &["skills", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("import", &["store", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
@@ -174,7 +175,8 @@ impl Source {
         let stem = self.name.trim_end_matches(".rs");
         ["driver", "server", "client"].iter().any(|suffix| stem.ends_with(suffix))
             || ["http", SYS].contains(&self.module())
-            || ["app.rs", "base/task/blocking.rs", "base/clock.rs", "main.rs"].contains(&self.name.as_str())
+            || ["admin/main.rs", "app.rs", "base/task/blocking.rs", "base/clock.rs", "main.rs"]
+                .contains(&self.name.as_str())
     }
 
     /// Numbered lines of shipped code without comments.

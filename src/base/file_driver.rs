@@ -17,6 +17,8 @@ pub const DAMAGED_KEPT: u32 = 5;
 /// Documents above this are refused on reading.
 pub const DOCUMENT_BYTES: u64 = 64 * 1024 * 1024;
 const FILE_MODE: u32 = 0o600;
+/// For documents that other services read.
+const PUBLIC_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o740;
 
 /// The failed step.
@@ -59,6 +61,18 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 /// # Errors
 /// Nothing changed: `path` still has its old content.
 pub fn replace(path: &Path, bytes: &[u8], previous: Previous) -> Result<(), Error> {
+    replace_as(path, bytes, previous, FILE_MODE)
+}
+
+/// As `replace`, for a document that everyone may read.
+///
+/// # Errors
+/// As `replace`.
+pub fn replace_public(path: &Path, bytes: &[u8], previous: Previous) -> Result<(), Error> {
+    replace_as(path, bytes, previous, PUBLIC_MODE)
+}
+
+fn replace_as(path: &Path, bytes: &[u8], previous: Previous, mode: u32) -> Result<(), Error> {
     let fault = |act, path: &Path| {
         let path = path.to_owned();
         move |source| Error { act, path, source }
@@ -69,7 +83,7 @@ pub fn replace(path: &Path, bytes: &[u8], previous: Previous) -> Result<(), Erro
     };
     DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(fault("making the directory", dir))?;
     let temp = beside(path, "tmp");
-    write_new(&temp, bytes).map_err(fault("writing", &temp))?;
+    write_new(&temp, bytes, mode).map_err(fault("writing", &temp))?;
     let moved = keep(path, previous)
         .map_err(fault("keeping the previous generation of", path))
         .and_then(|()| fs::rename(&temp, path).map_err(fault("replacing", path)));
@@ -124,12 +138,12 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
-    write_new(to, &fs::read(from)?)
+    write_new(to, &fs::read(from)?, FILE_MODE)
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     discard(path);
-    let written = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path).and_then(|mut file| {
+    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });

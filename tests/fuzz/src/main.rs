@@ -6,6 +6,7 @@
 // Copies of the daemon's sources use only a part of what they define.
 #![allow(dead_code, unused_imports)]
 
+mod admin;
 mod auth;
 mod base;
 mod config;
@@ -37,6 +38,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("srt-datagrams", srt::datagrams),
     ("srt-stream-id", srt::stream_id),
     ("hls-playlist", playlist),
+    ("admin-request", admin::request),
 ];
 
 static TARGET: OnceLock<Target> = OnceLock::new();
