@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::auth::jwks_client::{self, Keys};
+use crate::base::admin_client::{self, Admin};
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
@@ -339,6 +340,7 @@ impl App {
 impl Owners {
     fn context(&self, config: &Config, routes: route::Table, now: Now) -> http::Context {
         http::Context {
+            admin: admin(),
             alarms: self.alarms.clone(),
             blocking: self.blocking.clone(),
             config: self.config.clone(),
@@ -411,6 +413,11 @@ fn storage_deps(config: &Config, blocking: &Blocking, alarms: &Alarms) -> storag
     let (blocking, alarms) = (blocking.clone(), alarms.clone());
     let repairs = Repairs::new(config.rill.repair_parameter_sets);
     storage::Deps { blocking, alarms, ram: sys::memory::available(), entropy: sys::entropy(), repairs }
+}
+
+/// Another place than systemd's is for tests and for systems that are put together in another way.
+fn admin() -> Admin {
+    Admin::new(std::env::var_os("RILL_ADMIN_SOCKET").unwrap_or_else(|| admin_client::SOCKET.into()))
 }
 
 fn start_outside(

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "admin",
             "cgroup",
             "events",
             "listen",

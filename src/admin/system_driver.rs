@@ -265,6 +265,8 @@ impl System {
             .env("LC_ALL", "C.UTF-8")
             // No scripts of former init systems, which know nothing of this unit's limits.
             .env("SYSTEMCTL_SKIP_SYSV", "1")
+            // This unit may not look at process 1, by which it is judged.
+            .env("SYSTEMD_IGNORE_CHROOT", "1")
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

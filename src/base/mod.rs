@@ -1,5 +1,5 @@
 //! Leaves that everything else may use: clocks, ids, globs, back-off, bounded blocking work, control requests,
-//! and the one client for other hosts.
+//! the one client for other hosts and the one for the root helper.
 
 pub mod alarm;
 pub mod backoff;
@@ -16,6 +16,6 @@ pub mod stamp;
 pub mod task;
 pub mod tree;
 
-pub use net::https_client;
+pub use net::{admin_client, https_client};
 pub use pattern::{glob, re2};
 pub use task::blocking;

@@ -24,6 +24,7 @@ pub use layer::cors::Cors;
 pub use request::{Query, Request};
 pub use response::{Answer, Response};
 
+use crate::base::admin_client::Admin;
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
@@ -45,6 +46,8 @@ use crate::tls;
 
 /// What handlers work with: handles, and the rules of the configuration in force.
 pub struct Context {
+    /// Does what needs root.
+    pub admin: Admin,
     pub alarms: Alarms,
     pub blocking: Blocking,
     pub config: config::Handle,

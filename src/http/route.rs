@@ -12,6 +12,7 @@ use http::Method;
 use super::api::docs::Page;
 use super::api::playout::Call;
 use super::api::profiling;
+use super::api::system::Action;
 use crate::base::path;
 use crate::base::tree;
 use crate::config;
@@ -108,6 +109,8 @@ pub(crate) enum Route {
     Events,
     State,
     StatePut,
+    System,
+    SystemAct(Action),
     Widget {
         id: String,
     },
@@ -334,6 +337,8 @@ impl Table {
             ("GET", ["events"]) => Route::Events,
             ("GET", ["rill", "state"]) => Route::State,
             ("PUT", ["rill", "state"]) => Route::StatePut,
+            ("GET", ["rill", "system"]) => Route::System,
+            ("POST", ["rill", "system", action]) => Route::SystemAct(Action::named(action)?),
             ("GET", ["fs"]) => Route::Mounts,
             ("GET", ["fs", name]) => Route::MountList { name: param(name)? },
             (_, ["fs", name, rest @ ..]) if !rest.is_empty() => {
@@ -400,7 +405,7 @@ impl Route {
     pub(crate) fn is_api_write(&self) -> bool {
         use Route::{
             ConfigPut, ConfigReload, MetadataPut, MountDelete, MountPut, ProcessAdd, ProcessCommand, ProcessDelete,
-            ProcessMetadataPut, ProcessUpdate, StatePut,
+            ProcessMetadataPut, ProcessUpdate, StatePut, SystemAct,
         };
         if let Self::Playout { call, .. } = self {
             return call.is_write();
@@ -418,6 +423,7 @@ impl Route {
                 | ConfigPut
                 | ConfigReload
                 | StatePut
+                | SystemAct(_)
         )
     }
 }

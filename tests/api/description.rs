@@ -28,6 +28,7 @@ const UNSEEN: &[(&str, &str)] = &[
     ("SkillDevice.", "sound or video devices of this machine"),
     ("Alarm.", "standing faults; degraded.rs has them"),
     ("AboutRill.update", "a newer version than this"),
+    ("RillSystem.", "a root helper; system.rs has one"),
     ("RillListed.restarted", "references between processes; state.rs has them"),
     ("ConfigTenant.", "tenants of Auth0"),
     ("ConfigS3.", "mounts of S3"),

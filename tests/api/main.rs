@@ -27,5 +27,6 @@ mod service;
 mod session;
 mod srt;
 mod state;
+mod system;
 mod tls;
 mod vectors;

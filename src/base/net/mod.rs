@@ -1,5 +1,6 @@
-//! What leaves the box: one HTTP client for everything that speaks to another host.
+//! What leaves the daemon: one HTTP client for everything that speaks to another host, and one for the root helper.
 
+pub mod admin_client;
 mod body_client;
 pub mod https_client;
 mod pool_client;

@@ -17,4 +17,5 @@ pub(crate) mod session;
 pub(crate) mod skills;
 pub(crate) mod srt;
 pub(crate) mod state;
+pub(crate) mod system;
 pub(crate) mod widget;

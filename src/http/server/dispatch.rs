@@ -103,6 +103,8 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::Srt => api::srt::get(ctx, req).await,
         Route::State => api::state::get(ctx, req).await,
         Route::StatePut => api::state::put(ctx, req).await,
+        Route::System => api::system::get(ctx, req).await,
+        Route::SystemAct(action) => api::system::act(ctx, req, action).await,
         Route::Events => api::events::stream(ctx, &req),
         Route::Widget { id } => api::widget::process(ctx, req, &id).await,
         Route::Docs(page) => api::docs::get(ctx, req, page).await,
