@@ -154,7 +154,7 @@ impl App {
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
         let sessions = session::Registry::new(now, &active.sessions);
         let driver = session::spawn(sessions.clone(), &active.db_dir, blocking.clone(), alarms.clone()).await;
-        let storage = storage::spawn(&active.storage, storage_deps(&active, &blocking, &alarms));
+        let storage = storage::spawn(&active.storage, storage_deps(&active, &blocking, &alarms, &shelf));
         let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
         // Taken before the first process starts, since processes may write to it at once.
         let (listeners, secure) = bind(&active, &blocking, &shelf).await?;
@@ -409,10 +409,17 @@ impl Signals {
     }
 }
 
-fn storage_deps(config: &Config, blocking: &Blocking, alarms: &Alarms) -> storage::Deps {
+fn storage_deps(config: &Config, blocking: &Blocking, alarms: &Alarms, shelf: &Shelf) -> storage::Deps {
     let (blocking, alarms) = (blocking.clone(), alarms.clone());
     let repairs = Repairs::new(config.rill.repair_parameter_sets);
-    storage::Deps { blocking, alarms, ram: sys::memory::available(), entropy: sys::entropy(), repairs }
+    storage::Deps {
+        blocking,
+        alarms,
+        ram: sys::memory::available(),
+        entropy: sys::entropy(),
+        repairs,
+        record: shelf.memory("playlists"),
+    }
 }
 
 /// Another place than systemd's is for tests and for systems that are put together in another way.

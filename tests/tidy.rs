@@ -80,7 +80,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("srt", &["listen", "media", "relay", "session", "auth", BASE, CONFIG, LOG, SYS]),
     ("skills", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),
-    ("storage", &["auth", "ffmpeg", "media", "memfs", "process", BASE, CONFIG, LOG, SYS]),
+    ("storage", &["auth", "ffmpeg", "hls", "media", "memfs", "process", BASE, CONFIG, LOG, SYS]),
     ("store", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),
     ("tls", &["auth", BASE, CONFIG, LOG, SYS]),
     ("auth", &[BASE, CONFIG, LOG, SYS]),

@@ -5,6 +5,7 @@
 //! playlists and the segments that no playlist has named yet. It serves no file and knows no session registry.
 
 mod cache;
+mod continuity;
 mod ingest;
 mod playlist;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use cache::{PREPARED, PREPARED_BYTES, Version};
+pub use continuity::{Continuity, SLOT, STREAMS};
 pub use ingest::UNCLAIMED;
 pub use playlist::{LINE_BYTES, Prepared, entrance};
 pub use viewer::{Kind, extra, is_id, peer, reference, session};

@@ -1,4 +1,4 @@
-//! Sockets that outlive the daemon: systemd keeps a hold on them (sd_pid_notify_with_fds(3), "FDSTORE=1") and hands them
+//! Sockets, and files in memory, that outlive the daemon: systemd keeps a hold on them (sd_pid_notify_with_fds(3), "FDSTORE=1") and hands them
 //! to the next one, so that whoever comes while it starts waits instead of being refused.
 //!
 //! Each has the name of its protocol and address, and is used again only if it really is that socket. Who runs without
@@ -7,10 +7,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use sd_notify::NotifyState;
 use socket2::{Socket, Type};
 
@@ -35,6 +37,10 @@ pub struct Shelf(Rc<RefCell<State>>);
 struct State {
     /// By name; until somebody takes them.
     inherited: BTreeMap<String, Socket>,
+    /// The same of files in memory.
+    files: BTreeMap<String, File>,
+    /// Those that are in use.
+    memories: Vec<&'static str>,
     /// Names of what systemd holds.
     kept: Vec<String>,
 }
@@ -54,8 +60,26 @@ impl Shelf {
         let state = &mut *self.0.borrow_mut();
         for (name, fd) in sockets.take(INHERITED) {
             state.kept.push(name.clone());
-            state.inherited.insert(name, Socket::from(fd));
+            let socket = Socket::from(fd);
+            match socket.r#type() {
+                Ok(_) => drop(state.inherited.insert(name, socket)),
+                Err(_) => drop(state.files.insert(name, File::from(OwnedFd::from(socket)))),
+            }
         }
+    }
+
+    /// The file in memory that was left by that name, or a new one; `None` if the kernel has none (Linux 3.17).
+    pub fn memory(&self, name: &'static str) -> Option<File> {
+        let state = &mut *self.0.borrow_mut();
+        let left = state.files.remove(name);
+        let file = left.or_else(|| memfd_create(name, MFdFlags::MFD_CLOEXEC).ok().map(File::from))?;
+        if !state.kept.iter().any(|kept| kept == name) {
+            let told = [NotifyState::FdStore, NotifyState::FdName(name)];
+            tell(sd_notify::notify_with_fds(&told, &[file.as_fd()]));
+            state.kept.push(name.to_owned());
+        }
+        state.memories.push(name);
+        Some(file)
     }
 
     /// The socket that was left open there.
@@ -82,7 +106,9 @@ impl Shelf {
         let sockets: Vec<Socket> = sockets.into_iter().map(Socket::from).collect();
         let named = sockets.iter().filter_map(|socket| identify(socket).map(|(kind, at)| (name(kind, at), socket)));
         let named: BTreeMap<String, &Socket> = named.collect();
-        for over in state.kept.clone().iter().filter(|kept| !named.contains_key(*kept)) {
+        let is_used = |kept: &&String| named.contains_key(*kept) || state.memories.iter().any(|name| *name == **kept);
+        let over: Vec<String> = state.kept.iter().filter(|kept| !is_used(kept)).cloned().collect();
+        for over in &over {
             state.drop_kept(over);
         }
         for (name, socket) in named {
@@ -98,6 +124,7 @@ impl Shelf {
 impl State {
     fn drop_kept(&mut self, name: &str) {
         self.inherited.remove(name);
+        self.files.remove(name);
         self.kept.retain(|kept| kept != name);
         tell(sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]));
     }
@@ -194,6 +221,17 @@ mod tests {
         shelf.keep(Vec::new());
         assert!(UdpSocket::bind(place).is_ok());
         assert!(shelf.0.borrow().kept.is_empty());
+    }
+
+    #[test]
+    fn files_in_memory_are_found_again() {
+        let file = tempfile::tempfile().expect("a file");
+        std::os::unix::fs::FileExt::write_all_at(&file, b"x", 0).expect("written");
+        let shelf = shelf_with(vec![("notes", file.into())]);
+        let length = |name| shelf.memory(name).expect("a file").metadata().expect("its size").len();
+        assert_eq!([length("notes"), length("others")], [1, 0]);
+        shelf.keep(Vec::new());
+        assert_eq!(shelf.0.borrow().kept, ["notes", "others"]);
     }
 
     #[test]

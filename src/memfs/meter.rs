@@ -13,36 +13,49 @@ pub const METER_PREFIXES: usize = 2048;
 
 /// Counts uploads until it is dropped.
 #[derive(Debug, Default)]
-pub struct Meter(Rc<Cell<u64>>);
+pub struct Meter(Rc<Tally>);
+
+#[derive(Debug, Default)]
+struct Tally {
+    bytes: Cell<u64>,
+    /// Tells meters apart, also after they are gone.
+    number: u64,
+}
 
 impl Meter {
     /// Bytes since the meter was made.
     pub fn bytes(&self) -> u64 {
-        self.0.get()
+        self.0.bytes.get()
     }
 }
 
 /// Where an upload counts; nowhere for most.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Count(Weak<Cell<u64>>);
+pub(super) struct Count(Weak<Tally>);
 
 impl Count {
     pub(super) fn add(&self, bytes: u64) {
         if let Some(total) = self.0.upgrade() {
-            total.set(total.get().saturating_add(bytes));
+            total.bytes.set(total.bytes.get().saturating_add(bytes));
         }
+    }
+
+    /// The number of the meter that it counts for.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.0.upgrade().map(|total| total.number)
     }
 }
 
-/// All meters, oldest first; those that are gone leave when the next one comes.
+/// All meters, oldest first; those that are gone leave when the next one comes. And how many there were.
 #[derive(Debug, Default)]
-pub(super) struct Meters(Vec<(Box<str>, Count)>);
+pub(super) struct Meters(Vec<(Box<str>, Count)>, u64);
 
 impl Meters {
     /// The root is no prefix: it would own what nobody has named.
     pub(super) fn add(&mut self, prefixes: &[String]) -> Meter {
         self.0.retain(|(_, count)| count.0.strong_count() > 0);
-        let meter = Meter::default();
+        self.1 += 1;
+        let meter = Meter(Rc::new(Tally { bytes: Cell::new(0), number: self.1 }));
         let named = prefixes.iter().filter(|prefix| !matches!(prefix.as_str(), "" | "/"));
         for prefix in named.take(METER_PREFIXES - self.0.len()) {
             self.0.push((prefix.as_str().into(), Count(Rc::downgrade(&meter.0))));

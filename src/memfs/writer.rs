@@ -46,6 +46,11 @@ impl Writer {
         &self.path
     }
 
+    /// The run of the process that writes it; `None`: somebody else does. Each `Memfs::meter` begins one.
+    pub fn run(&self) -> Option<u64> {
+        self.count.number()
+    }
+
     pub fn written(&self) -> u64 {
         self.written
     }

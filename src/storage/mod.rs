@@ -8,6 +8,7 @@ mod cache;
 mod cleanup;
 mod disk_driver;
 mod driver;
+mod live_driver;
 mod root_driver;
 mod s3;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 
 pub use cache::{Cache, CacheUsage, Cached};
 pub use disk_driver::{Disk, DiskReader, DiskUsage, DiskWriter, Opened};
+pub use live_driver::{Live, Record};
 pub use s3::{Error as S3Error, Meta as S3Meta, S3, S3Reader, S3Writer};
 
 use crate::base::alarm::Alarms;
@@ -71,6 +73,8 @@ pub struct Deps {
     pub entropy: [u8; 8],
     /// Of segments in memory.
     pub repairs: Repairs,
+    /// What live playlists were up to, of a former daemon; empty if there was none.
+    pub record: Option<Record>,
 }
 
 #[cfg(test)]
@@ -78,7 +82,7 @@ impl Deps {
     /// Of a box with 1 GiB.
     pub(crate) fn sample() -> Self {
         let (blocking, alarms, repairs) = (Blocking::default(), Alarms::default(), Repairs::default());
-        Self { blocking, alarms, ram: 1 << 30, entropy: [7; 8], repairs }
+        Self { blocking, alarms, ram: 1 << 30, entropy: [7; 8], repairs, record: None }
     }
 }
 
@@ -89,6 +93,7 @@ pub struct Handle(Rc<Inner>);
 struct Inner {
     mem: Memfs,
     repairs: Repairs,
+    live: Live,
     disk: Disk,
     cache: Cache,
     ram: u64,
@@ -148,6 +153,7 @@ pub fn spawn(section: &config::Storage, deps: Deps) -> Handle {
     let inner = Rc::new(Inner {
         mem: Memfs::new(bound(&section.memory, deps.ram)),
         repairs: deps.repairs,
+        live: Live::new(deps.record),
         disk,
         cache: Cache::new(section.disk.cache.clone()),
         ram: deps.ram,
@@ -215,6 +221,10 @@ impl Handle {
     }
 
     /// Of segments in memory.
+    pub fn live(&self) -> &Live {
+        &self.0.live
+    }
+
     pub fn repairs(&self) -> &Repairs {
         &self.0.repairs
     }

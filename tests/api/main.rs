@@ -5,6 +5,7 @@
 mod auth;
 mod beginner;
 mod conditional;
+mod continuity;
 mod degraded;
 mod description;
 mod events;

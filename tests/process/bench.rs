@@ -65,6 +65,7 @@ impl Bench {
             ram: 1 << 30,
             entropy: sys::entropy(),
             repairs: Repairs::default(),
+            record: None,
         };
         let storage = storage::spawn(&config.storage, deps);
         let opened = store::open(&config.db_dir, blocking.clone(), alarms.clone(), Now::read()).await;

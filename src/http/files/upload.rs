@@ -10,6 +10,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use crate::base::clock::Now;
+use crate::hls;
 use crate::http::body::Body;
 use crate::http::error::storage::{incomplete, refused, unknown_mount};
 use crate::http::hls::Publishing;
@@ -19,7 +20,7 @@ use crate::http::{Error, Request};
 use crate::media::Repairs;
 use crate::media::ts::{Run, Stream};
 use crate::memfs::{self, Committed, Writer};
-use crate::storage::{self, Mount};
+use crate::storage::{self, Live, Mount};
 
 /// Bytes per second that an upload delivers at least, on average.
 pub(super) const MIN_UPLOAD_RATE: u64 = 256;
@@ -48,9 +49,17 @@ pub(super) async fn write(
             if announced.is_some_and(|size| size > mem.usage().bound) {
                 return Err(fault(memfs::Error::TooBig));
             }
-            let mut repaired = Repaired::new(mem.create(path).map_err(fault)?);
+            let writer = mem.create(path).map_err(fault)?;
+            let mut playlist = Playlist::of(&writer);
+            let mut repaired = Repaired::new(writer);
             while let Some(piece) = pieces.next().await? {
+                let Some(piece) = playlist.as_mut().map_or(Some(piece.clone()), |it| it.hold(piece)) else { continue };
+                playlist = None;
                 repaired.append(storage.repairs(), piece).map_err(fault)?;
+            }
+            if let Some(playlist) = playlist {
+                let content = playlist.resumed(storage.live(), repaired.writer.path());
+                repaired.append(storage.repairs(), content).map_err(fault)?;
             }
             repaired.commit(Now::read()).map_err(fault)?.created
         }
@@ -110,6 +119,32 @@ pub(super) async fn remove(storage: &storage::Handle, mount: &str, path: &str) -
     let mut response = Response::new(response::full(format!("Deleted: {path}")));
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     Ok(response)
+}
+
+/// A playlist that a process writes, held until it is whole.
+struct Playlist {
+    run: u64,
+    text: Vec<u8>,
+}
+
+impl Playlist {
+    /// `None`: it is none, or nobody's whose runs are known.
+    fn of(writer: &Writer) -> Option<Self> {
+        let is_playlist = hls::Kind::of(writer.path()) == hls::Kind::Playlist;
+        writer.run().filter(|_| is_playlist).map(|run| Self { run, text: Vec::new() })
+    }
+
+    /// Takes a piece; gives all back if it is too long for a playlist.
+    fn hold(&mut self, piece: Bytes) -> Option<Bytes> {
+        self.text.extend_from_slice(&piece);
+        let is_too_long = self.text.len() as u64 > hls::PLAYLIST_BYTES;
+        is_too_long.then(|| std::mem::take(&mut self.text).into())
+    }
+
+    /// What viewers are to see.
+    fn resumed(self, live: &Live, name: &str) -> Bytes {
+        live.resume(name, self.run, &self.text).map_or_else(|| self.text.into(), Bytes::from)
+    }
 }
 
 /// A file in memory on its way through the repair, if it is a segment.
