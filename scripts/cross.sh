@@ -12,7 +12,7 @@ LIBC=bookworm
 LOCK=scripts/cross.lock
 # 1.5 GB, shared by all builds below it; several checkouts may share one, too.
 CACHE=${RILL_CROSS_CACHE:-$(target_dir)/cross}
-TOOLS=ca-certificates,rustc-web,cargo-web,gcc,libc6-dev,gcc-arm-linux-gnueabihf,gcc-aarch64-linux-gnu
+TOOLS=ca-certificates,rustc-web,cargo-web,gcc,libc6-dev,gcc-arm-linux-gnueabihf,gcc-aarch64-linux-gnu,libclang1
 UNPACKED=(
   libstd-rust-web-dev:armhf libstd-rust-web-dev:arm64
   "libc6-armhf-cross/$LIBC" "libc6-dev-armhf-cross/$LIBC" "linux-libc-dev-armhf-cross/$LIBC"
@@ -147,6 +147,7 @@ inside() {
     CARGO_NET_RETRY=5 ${CARGO_BUILD_JOBS:+"CARGO_BUILD_JOBS=$CARGO_BUILD_JOBS"} \
     ${https_proxy:+"https_proxy=$https_proxy"} \
     "CARGO_TARGET_${upper//-/_}_LINKER=$gnu-gcc" "${flags[@]}" \
+    "BINDGEN_EXTRA_CLANG_ARGS_${triple//-/_}=--target=$gnu -I/usr/$gnu/include" \
     "CC_${triple//-/_}=$gnu-gcc" "AR_${triple//-/_}=$gnu-ar" \
     timeout 7200 "$@"
 }

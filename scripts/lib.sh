@@ -121,9 +121,16 @@ need_cargo_tool() {
   cargo "$1" --version >/dev/null 2>&1 || die "cargo $1 is missing; install $3 beside your Rust"
 }
 
-# What a build needs on a fresh system.
+# has_libclang: whether bindgen will find it; its file carries a version.
+has_libclang() {
+  [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang[.-][0-9s]*' >/dev/null ||
+    compgen -G '/usr/lib/*/libclang[.-][0-9s]*' >/dev/null
+}
+
+# What a build needs on a fresh system. libclang reads the kernel's video header for the crate v4l.
 need_build() {
   need cc=gcc /usr/include/stdio.h=libc6-dev /etc/ssl/certs/ca-certificates.crt=ca-certificates
+  has_libclang || apt_install libclang1
   need_rust
 }
 

@@ -11,6 +11,7 @@ use crate::http::api::about;
 use crate::import::driver::Request;
 use crate::log::Settings;
 
+pub mod hw;
 pub mod import;
 
 /// What was asked for.
@@ -22,6 +23,7 @@ pub enum Command {
     ConfigCheck,
     ConfigShow(Secrets),
     Import(Request),
+    Hardware(hw::Show),
 }
 
 pub const HELP: &str = "\
@@ -31,6 +33,8 @@ Usage:
   rill                             run the daemon
   rill config check                print everything that is wrong with the configuration
   rill config show [--secrets]     print the configuration in force, secrets as ***
+  rill hw [--tree FILE]            print what this board is and has; or what the recorded one in FILE is
+  rill hw --record                 print a recording of this board
   rill import ...                  take over Restreamer's or Core's processes and settings: rill import --help
   rill --help | --version
 
@@ -53,6 +57,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             Short('V') | Long("version") => return Ok(Command::Print(VERSION)),
             Long("secrets") if words == ["config", "show"] => secrets = Secrets::Show,
             Value(word) if words.is_empty() && word == "import" => return import::parse(parser),
+            Value(word) if words.is_empty() && word == "hw" => return hw::parse(parser),
             Value(word) if words.len() < 2 => words.push(word.to_string_lossy().into_owned()),
             other => return Err(other.unexpected()),
         }
@@ -158,6 +163,12 @@ mod tests {
             "import ffmpeg --to 7.1",
             Some(Command::Import(Request { adapt_only: true, target, ..Request::default() })),
         );
+        check("hw", Some(Command::Hardware(hw::Show::Live)));
+        check("hw --record", Some(Command::Hardware(hw::Show::Recording)));
+        check("hw --tree a.json", Some(Command::Hardware(hw::Show::Tree("a.json".into()))));
+        for line in ["hw --tree", "hw --tree a --record", "hw a", "hw --what"] {
+            check(line, None);
+        }
         check("import --help", Some(Command::Print(import::HELP)));
         for line in ["import ffmpeg x", "import ffmpeg --force", "import --to x", "import --what", "config import"] {
             check(line, None);

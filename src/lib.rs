@@ -15,6 +15,7 @@ pub mod supervisor;
 // resources
 pub mod cgroup;
 pub mod events;
+pub mod hw;
 pub mod listen;
 pub mod skills;
 pub mod storage;

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Ok(Command::Run) => run(),
         Ok(Command::Print(text)) => print(text),
         Ok(Command::Import(request)) => finish(cli::import::run(&request, Now::read())),
+        Ok(Command::Hardware(show)) => finish(cli::hw::run(&show)),
         Ok(Command::ConfigCheck) => finish(cli::check(inspect())),
         Ok(Command::ConfigShow(secrets)) => finish(cli::show(inspect(), secrets)),
         Err(error) => {

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "admin",
             "cgroup",
             "events",
+            "hw",
             "listen",
             "monitor",
             "import",
@@ -67,6 +68,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("admin", &[BASE, SYS]),
     ("cgroup", &["process", BASE, CONFIG, LOG, SYS]),
     ("events", &["skills", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
+    ("hw", &[BASE, CONFIG, LOG, SYS]),
     ("import", &["store", "ffmpeg", "process", BASE, CONFIG, LOG, SYS]),
     ("listen", &[BASE, CONFIG, LOG, SYS]),
     ("rtmp", &["listen", "tls", "media", "relay", "session", "auth", BASE, CONFIG, LOG, SYS]),
@@ -79,8 +81,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("srt", &["listen", "media", "relay", "session", "auth", BASE, CONFIG, LOG, SYS]),
-    ("skills", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),
     ("storage", &["auth", "ffmpeg", "hls", "media", "memfs", "process", BASE, CONFIG, LOG, SYS]),
+    ("skills", &["hw", "auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),
     ("store", &["auth", "ffmpeg", "memfs", "process", BASE, CONFIG, LOG, SYS]),
     ("tls", &["auth", BASE, CONFIG, LOG, SYS]),
     ("auth", &[BASE, CONFIG, LOG, SYS]),
@@ -148,6 +150,7 @@ const TOP_LEVEL: &[&str] = &[
     "Cargo.toml",
     "LICENSE",
     "README.md",
+    "board",
     "cross.toml",
     "scripts",
     "src",
@@ -456,8 +459,14 @@ fn nothing_points_at_one_machine() {
     let words: Vec<String> =
         [["/ro", "ot/"], ["/ho", "me/"], ["/wo", "rk/"], ["/Us", "ers/"]].iter().map(|parts| parts.concat()).collect();
     let mut faults = Vec::new();
-    let folders =
-        [("src", &[][..]), ("tests", &["contract"][..]), ("scripts", &[][..]), ("systemd", &[][..]), (".ci", &[][..])];
+    let folders = [
+        ("src", &[][..]),
+        ("tests", &["contract"][..]),
+        ("scripts", &[][..]),
+        ("systemd", &[][..]),
+        ("board", &[][..]),
+        (".ci", &[][..]),
+    ];
     for (folder, skip) in folders {
         for source in scan(folder, skip) {
             for (index, line) in source.text.lines().enumerate() {

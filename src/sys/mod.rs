@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod child;
+pub mod device;
 pub mod memory;
 pub mod path;
 pub mod proc;
