@@ -1,6 +1,6 @@
 //! Builds the owners bottom-up, introduces them to each other, stops them in reverse.
 //!
-//! config, log → store → sessions → storage → skills → tls → streams → supervisor → http. A reload reads the configuration again, prepares all
+//! config, log → store → sessions → storage → hw → skills → tls → streams → supervisor → http. A reload reads the configuration again, prepares all
 //! that can fail, then hands changed sections down; what did not change does not notice. Signals and API requests meet
 //! in one loop, one after the other.
 
@@ -39,6 +39,7 @@ use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
 use crate::http::server::{self, Turn};
 use crate::http::{self, Cors, Instance, graph, route};
+use crate::hw;
 use crate::listen::Shelf;
 use crate::log;
 use crate::media::Repairs;
@@ -125,6 +126,7 @@ struct Owners {
     control: control::Sender,
     events: Events,
     graph: graph::Handle,
+    hardware: hw::Handle,
     hls: Hls,
     log: log::Handle,
     monitor: monitor::Handle,
@@ -145,7 +147,6 @@ impl App {
         let now = Now::read();
         let (alarms, blocking, shelf) = (Alarms::default(), Blocking::default(), Shelf::inherit());
         let (control, requests) = control::channel();
-        let hls = Hls::default();
         let config = config::Handle::new(loaded, blocking.clone(), alarms.clone(), now);
         let active = config.active();
         let routes = routes(&active)?;
@@ -155,7 +156,8 @@ impl App {
         let sessions = session::Registry::new(now, &active.sessions);
         let driver = session::spawn(sessions.clone(), &active.db_dir, blocking.clone(), alarms.clone()).await;
         let storage = storage::spawn(&active.storage, storage_deps(&active, &blocking, &alarms, &shelf));
-        let skills = skills::spawn(active.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
+        let hardware = hw::spawn(blocking.clone());
+        let skills = spawn_skills(&active, &blocking, &alarms, &hardware);
         // Taken before the first process starts, since processes may write to it at once.
         let (listeners, secure) = bind(&active, &blocking, &shelf).await?;
         let client = Client::new(blocking.clone(), Times::default(), 0);
@@ -190,7 +192,6 @@ impl App {
         };
         let monitor = monitor::spawn(now, &active.metrics, deps);
         let outside = start_outside(&active, &alarms, &client, &config, &monitor);
-        let run = Run::new(now, sys::entropy());
         let owners = Owners {
             alarms,
             blocking,
@@ -199,7 +200,8 @@ impl App {
             control,
             events,
             graph: graph::Handle::default(),
-            hls,
+            hardware,
+            hls: Hls::default(),
             log,
             monitor,
             outside,
@@ -210,12 +212,12 @@ impl App {
             streams,
             supervisor,
             tls,
-            run,
+            run: Run::new(now, sys::entropy()),
             keys,
         };
         let http = server::spawn(listeners, owners.context(&active, routes, now), Streams::files_left(files));
         http.listen_secure(secure, &owners.tls);
-        look_for_ffmpeg(&owners.skills);
+        look_around(&owners);
         shelf.keep(sockets(&http, &owners.streams));
         service_driver::ready();
         let signs = service_driver::live();
@@ -347,6 +349,7 @@ impl Owners {
             control: self.control.clone(),
             events: self.events.clone(),
             graph: self.graph.clone(),
+            hardware: self.hardware.clone(),
             hls: self.hls.clone(),
             log: self.log.clone(),
             monitor: self.monitor.clone(),
@@ -439,9 +442,11 @@ fn start_outside(
     outside::spawn(outside_section(active), deps)
 }
 
-/// Asks FFmpeg for its version in the background: the listener is up and nobody waits. The start is over then.
-fn look_for_ffmpeg(skills: &skills::Handle) {
-    let skills = skills.clone();
+/// Looks at the board, and asks FFmpeg for its version, in the background: the listener is up and nobody waits. The start
+/// is over then.
+fn look_around(owners: &Owners) {
+    owners.hardware.begin();
+    let skills = owners.skills.clone();
     task::spawn(async move {
         skills.version().await;
         sys::memory::settle();
@@ -541,6 +546,10 @@ fn streams_deps(
     let (alarms, blocking, repairs) = (alarms.clone(), blocking.clone(), storage.repairs().clone());
     let shelf = shelf.clone();
     streams::Deps { alarms, blocking, shelf, repairs, sessions: sessions.clone(), tls: tls.clone(), open_files }
+}
+
+fn spawn_skills(config: &Config, blocking: &Blocking, alarms: &Alarms, hardware: &hw::Handle) -> skills::Handle {
+    skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone(), hardware.clone())
 }
 
 fn outside_section(config: &Config) -> outside::Section {

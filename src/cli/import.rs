@@ -11,6 +11,7 @@ use crate::base::clock::Now;
 use crate::base::error::chain;
 use crate::config::{Config, driver};
 use crate::ffmpeg::version::Version;
+use crate::hw;
 use crate::import::driver::{Request, run as import};
 use crate::skills;
 
@@ -77,6 +78,7 @@ fn installed(config: &Config) -> Option<Version> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(THREADS).build().ok()?;
     let binary = config.ffmpeg.binary.clone();
-    tokio::task::LocalSet::new()
-        .block_on(&runtime, async { skills::spawn(binary, Blocking::default(), Alarms::default()).version().await })
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        skills::spawn(binary, Blocking::default(), Alarms::default(), hw::spawn(Blocking::default())).version().await
+    })
 }

@@ -32,6 +32,7 @@ use crate::base::control;
 use crate::config;
 use crate::events::Events;
 use crate::hls::Hls;
+use crate::hw;
 use crate::log;
 use crate::metrics::Requests;
 use crate::monitor;
@@ -54,6 +55,7 @@ pub struct Context {
     pub control: control::Sender,
     pub events: Events,
     pub graph: graph::Handle,
+    pub hardware: hw::Handle,
     pub hls: Hls,
     pub log: log::Handle,
     pub outside: outside::Handle,

@@ -28,6 +28,8 @@ pub(crate) enum Route {
     GraphQuery,
     Skills,
     SkillsReload,
+    Hardware,
+    HardwareProbe,
     Processes,
     ProcessAdd,
     Process {
@@ -321,6 +323,8 @@ impl Table {
         Some(match (method.as_str(), segments) {
             ("GET", ["skills"]) => Route::Skills,
             ("GET", ["skills", "reload"]) => Route::SkillsReload,
+            ("GET", ["hardware"]) => Route::Hardware,
+            ("POST", ["hardware", "probe"]) => Route::HardwareProbe,
             ("GET", ["metadata"]) => Route::Metadata,
             ("GET", ["metadata", key]) => Route::MetadataGet { key: param(key)? },
             ("PUT", ["metadata", key]) => Route::MetadataPut { key: param(key)? },

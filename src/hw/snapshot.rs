@@ -285,7 +285,8 @@ fn input(value: &Value) -> Option<Input> {
     Some(Input { name: word(&value["name"])?, kind: number(&value["kind"])?, standards })
 }
 
-fn input_value(input: &Input) -> Value {
+/// An input; in the API as in the document.
+pub fn input_value(input: &Input) -> Value {
     json!({ "name": input.name, "kind": input.kind, "standards": input.standards })
 }
 

@@ -1,104 +1,85 @@
-//! What is plugged in, from the kernel's text files (`contract/process-engine.md` §23): ALSA capture devices, video
-//! nodes, frame buffers. Reading them is the driver's work.
+//! What is plugged in, below the formats of FFmpeg that read or show it (`contract/process-engine.md` §23).
 
-use super::Device;
+use super::{Device, DeviceFormat, Skills};
+use crate::hw::{Camera, Hardware, Sound};
 
-/// Texts of one frame buffer below `/sys/class/graphics`.
-#[derive(Clone, Debug, Default)]
-pub(super) struct FrameBuffer {
-    /// `fb0`
-    pub(super) node: String,
-    pub(super) name: String,
-    /// `1920,1080`
-    pub(super) virtual_size: String,
-    pub(super) bits_per_pixel: String,
+/// Lists the devices of `hardware`; says whether that changed anything.
+pub(super) fn plug_in(skills: &mut Skills, hardware: &Hardware) -> bool {
+    let mut is_new = false;
+    let mut set = |format: &mut DeviceFormat, devices: Vec<Device>| {
+        is_new |= format.devices != devices;
+        format.devices = devices;
+    };
+    for format in &mut skills.input_devices {
+        let devices = match &*format.id {
+            "alsa" => hardware.sound.iter().map(sound).collect(),
+            "video4linux2" | "v4l2" => hardware.cameras.iter().map(camera).collect(),
+            "fbdev" => hardware.frame_buffers.iter().map(frame_buffer).collect(),
+            _ => Vec::new(),
+        };
+        set(format, devices);
+    }
+    for format in skills.output_devices.iter_mut().filter(|format| &*format.id == "fbdev") {
+        set(format, hardware.frame_buffers.iter().map(frame_buffer).collect());
+    }
+    is_new
 }
 
-/// Capture devices from `/proc/asound/cards` and `/proc/asound/devices`.
-pub(super) fn alsa(cards: &str, devices: &str) -> Vec<Device> {
-    let cards: Vec<(&str, &str, &str)> = cards
-        .lines()
-        .zip(cards.lines().skip(1).chain([""]))
-        .filter_map(|(line, below)| {
-            let (number, rest) = line.trim_start().split_once(' ')?;
-            let (_, name) = rest.split_once("]: ")?;
-            Some((number, name.split_once(" - ").map_or(name, |(_, name)| name), below.trim()))
-        })
-        .collect();
-    let capture = |line: &str| {
-        let (address, kind) = line.split_once('[')?.1.split_once("]: ")?;
-        let (card, device) = address.split_once('-')?;
-        let (card, device) = (card.trim(), device.trim());
-        let (_, name, extra) = cards.iter().find(|(number, _, _)| *number == card)?;
-        (kind.trim() == "digital audio capture").then(|| Device {
-            id: format!("hw:{card},{device}"),
-            name: (*name).to_owned(),
-            extra: (*extra).to_owned(),
-            media: "audio",
-        })
-    };
-    devices.lines().filter_map(capture).collect()
+fn sound(sound: &Sound) -> Device {
+    Device { id: sound.device.clone(), name: sound.name.clone(), extra: sound.extra.clone(), media: "audio" }
 }
 
-/// Video nodes from name and `/sys/class/video4linux/<node>/name`.
-pub(super) fn video4linux(nodes: &[(String, String)]) -> Vec<Device> {
-    let device = |(node, name): &(String, String)| Device {
-        id: format!("/dev/{node}"),
-        name: name.trim().to_owned(),
-        extra: String::new(),
-        media: "video",
-    };
-    nodes.iter().map(device).collect()
+/// By its most stable path, since clients store what they are given.
+fn camera(camera: &Camera) -> Device {
+    Device { id: camera.address.clone(), name: camera.name.clone(), extra: camera.bus.clone(), media: "video" }
 }
 
-/// Frame buffers; `extra` is size and depth.
-pub(super) fn frame_buffers(buffers: &[FrameBuffer]) -> Vec<Device> {
-    let device = |buffer: &FrameBuffer| Device {
-        id: format!("/dev/{}", buffer.node),
-        name: buffer.name.trim().to_owned(),
-        extra: format!("{} {}bpp", buffer.virtual_size.trim().replace(',', "x"), buffer.bits_per_pixel.trim()),
-        media: "video",
-    };
-    buffers.iter().map(device).collect()
+/// `extra` is size and depth.
+fn frame_buffer([node, name, size, depth]: &[String; 4]) -> Device {
+    let extra = format!("{} {depth}bpp", size.replace(',', "x"));
+    Device { id: format!("/dev/{node}"), name: name.clone(), extra, media: "video" }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hw::Snapshot;
+    use crate::hw::snapshot::Entry;
 
     #[test]
-    fn alsa_lists_what_can_be_recorded() {
-        let cards = " 0 [PCH            ]: HDA-Intel - HDA Intel PCH\n                      HDA Intel PCH at 0xf7d1 irq 31\n \
-                     1 [C925e          ]: USB-Audio - Logitech Webcam C925e\n                      Logitech at usb-1\n";
-        let devices = "  2: [ 0- 0]: digital audio playback\n  3: [ 0- 0]: digital audio capture\n  4: [ 0]   : control\n \
-                       24: [ 1- 0]: digital audio capture\n 25: [ 7- 0]: digital audio capture\n 33:        : timer\n";
-        let device = |id: &str, name: &str, extra: &str| Device {
+    fn each_format_has_its_devices() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/boards/rpi-4_64bit.json");
+        let mut snapshot: Snapshot = crate::hw::replay(&file).expect("a recording");
+        for (name, text) in [("name", "vc4drmfb\n"), ("virtual_size", "1920,1080\n"), ("bits_per_pixel", "32\n")] {
+            snapshot.files.insert(format!("/sys/class/graphics/fb0/{name}"), Entry::Text(text.to_owned()));
+        }
+        let hardware = Hardware::new(&snapshot);
+        let format = |id: &str| DeviceFormat { id: id.into(), name: "".into(), devices: Vec::new() };
+        let mut skills = Skills {
+            input_devices: ["alsa", "fbdev", "lavfi", "video4linux2"].map(format).into(),
+            output_devices: ["alsa", "fbdev"].map(format).into(),
+            ..Skills::default()
+        };
+        assert!(plug_in(&mut skills, &hardware));
+        assert!(!plug_in(&mut skills, &hardware), "the same again");
+        let device = |id: &str, name: &str, extra: &str, media| Device {
             id: id.to_owned(),
             name: name.to_owned(),
             extra: extra.to_owned(),
-            media: "audio",
+            media,
         };
+        let usb = "Generic HD Webcam at usb-0000:01:00.0-1.3, high speed";
+        assert_eq!(skills.input_devices[0].devices, [device("hw:1,0", "HD Webcam", usb, "audio")]);
+        let screen = device("/dev/fb0", "vc4drmfb", "1920x1080 32bpp", "video");
+        assert_eq!(skills.input_devices[1].devices, std::slice::from_ref(&screen));
+        assert_eq!(skills.input_devices[2].devices, []);
+        let path = "/dev/v4l/by-path/platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.3:1.0-video-index0";
+        let cameras = &skills.input_devices[3].devices;
+        assert_eq!(cameras[0], device(path, "HD Webcam: HD Webcam", "usb-0000:01:00.0-1.3", "video"));
+        assert_eq!(cameras.len(), 2, "their metadata nodes are none");
         assert_eq!(
-            alsa(cards, devices),
-            [
-                device("hw:0,0", "HDA Intel PCH", "HDA Intel PCH at 0xf7d1 irq 31"),
-                device("hw:1,0", "Logitech Webcam C925e", "Logitech at usb-1"),
-            ]
+            (&skills.output_devices[0].devices[..], &skills.output_devices[1].devices[..]),
+            (&[][..], &[screen][..])
         );
-        assert_eq!(alsa("--- no soundcards ---\n", ""), []);
-    }
-
-    #[test]
-    fn video_nodes_and_frame_buffers() {
-        let nodes = video4linux(&[("video0".to_owned(), "Webcam\n".to_owned())]);
-        assert_eq!((nodes[0].id.as_str(), nodes[0].name.as_str()), ("/dev/video0", "Webcam"));
-        let buffer = FrameBuffer {
-            node: "fb0".to_owned(),
-            name: "vc4drmfb\n".to_owned(),
-            virtual_size: "1920,1080\n".to_owned(),
-            bits_per_pixel: "32\n".to_owned(),
-        };
-        let found = &frame_buffers(&[buffer])[0];
-        assert_eq!((found.id.as_str(), found.extra.as_str()), ("/dev/fb0", "1920x1080 32bpp"));
     }
 }

@@ -1,10 +1,9 @@
-//! Runs FFmpeg's lists and reads the kernel's device files: the one place of this folder with IO.
+//! Runs FFmpeg's lists and adds what `hw` knows of devices: the one place of this folder with IO.
 //!
 //! `Handle` → request queue → task → at most `CHILDREN` short children at once → `Skills` in a `watch`. Nothing runs
 //! before someone asks, so that the start of the daemon does not wait for seven children. The answer is kept as long as
 //! the binary's file stays the same; `reload` looks again. Bounds: `CHILD_LIMIT` per child, `CHILD_OUTPUT` of its text.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::rc::Rc;
@@ -15,12 +14,12 @@ use futures_util::stream;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::devices::{self, FrameBuffer};
-use super::{Build, Skills, Version, parse};
+use super::{Build, Skills, Version, devices, parse};
 use crate::base::alarm::Alarms;
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::clock::Now;
 use crate::base::task;
+use crate::hw;
 use crate::sys::child::find_program;
 use crate::sys::memory;
 
@@ -34,10 +33,6 @@ const CHILD_LIMIT: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(60);
 /// Bytes read of one list; FFmpeg's longest is about 100 KiB.
 const CHILD_OUTPUT: u64 = 1 << 20;
-/// Frame buffers looked for.
-const FRAME_BUFFERS: usize = 32;
-/// Video nodes listed.
-const VIDEO_NODES: usize = 64;
 const COMPONENT: &str = "FFmpeg";
 
 /// Cheap handle to the task.
@@ -75,14 +70,14 @@ enum Request {
 }
 
 /// Starts the owner of the skills of `binary`, a path or a name looked up in PATH.
-pub fn spawn(binary: PathBuf, blocking: Blocking, alarms: Alarms) -> Handle {
-    spawn_with(binary, blocking, alarms, Patience { child: CHILD_LIMIT, retry: RETRY })
+pub fn spawn(binary: PathBuf, blocking: Blocking, alarms: Alarms, hardware: hw::Handle) -> Handle {
+    spawn_with(binary, blocking, alarms, hardware, Patience { child: CHILD_LIMIT, retry: RETRY })
 }
 
-fn spawn_with(binary: PathBuf, blocking: Blocking, alarms: Alarms, patience: Patience) -> Handle {
+fn spawn_with(binary: PathBuf, blocking: Blocking, alarms: Alarms, hardware: hw::Handle, patience: Patience) -> Handle {
     let (requests, rx) = mpsc::channel(REQUEST_QUEUE);
     let (tx, known) = watch::channel(Known::default());
-    task::spawn(Driver { binary, blocking, alarms, patience, known: tx, seen: None }.run(rx));
+    task::spawn(Driver { binary, blocking, alarms, hardware, patience, known: tx, seen: None }.run(rx));
     Handle { requests, known }
 }
 
@@ -180,6 +175,7 @@ struct Driver {
     patience: Patience,
     blocking: Blocking,
     alarms: Alarms,
+    hardware: hw::Handle,
     known: watch::Sender<Known>,
     /// The file that `known` belongs to; `None` inside: there was none. `None` outside also after a look that was cut
     /// short: the next one sees a new file.
@@ -214,16 +210,28 @@ impl Driver {
         }
     }
 
-    /// The next request. Meanwhile an FFmpeg that was there but did not say its version is asked again: processes that
-    /// are started without it lack options that depend on it.
+    /// The next request. Meanwhile devices come and go, and an FFmpeg that was there but did not say its version is asked
+    /// again: processes that are started without it lack options that depend on it.
     async fn next(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
-        while self.known.borrow().build.as_ref().is_some_and(|build| build.version.is_none()) {
-            match tokio::time::timeout(self.patience.retry, requests.recv()).await {
-                Ok(request) => return request,
-                Err(_) => self.look(true, false).await,
+        loop {
+            let is_mute = self.known.borrow().build.as_ref().is_some_and(|build| build.version.is_none());
+            tokio::select! {
+                request = requests.recv() => return request,
+                () = self.hardware.changed() => self.plug_in(),
+                () = tokio::time::sleep(self.patience.retry), if is_mute => self.look(true, false).await,
             }
         }
-        requests.recv().await
+    }
+
+    /// Lists what has come or gone, once there are lists.
+    fn plug_in(&self) {
+        let known = self.known.borrow().skills.clone();
+        if let (Some(skills), Some(hardware)) = (known, self.hardware.latest()) {
+            let mut skills = Skills::clone(&skills);
+            if devices::plug_in(&mut skills, &hardware) {
+                self.known.send_modify(|known| known.skills = Some(Rc::new(skills)));
+            }
+        }
     }
 
     /// Brings `known` up to date: the version, and the lists if they are wanted.
@@ -295,7 +303,7 @@ impl Driver {
             input_protocols: protocols.input.into(),
             output_protocols: protocols.output.into(),
         };
-        self.blocking.run(Lane::General, Hardware::read).await.plug_in(&mut skills);
+        devices::plug_in(&mut skills, &*self.hardware.probe().await);
         (skills, is_whole)
     }
 
@@ -344,58 +352,6 @@ async fn read(binary: &Path, list: &str, text: &mut Vec<u8>) -> std::io::Result<
     let stdout = child.stdout.take().expect("piped above");
     stdout.take(CHILD_OUTPUT).read_to_end(text).await?;
     child.wait().await.map(drop)
-}
-
-/// The kernel's texts about what is plugged in; absent files are empty texts.
-struct Hardware {
-    cards: String,
-    sound: String,
-    video: Vec<(String, String)>,
-    buffers: Vec<FrameBuffer>,
-}
-
-impl Hardware {
-    fn read() -> Self {
-        let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
-        let video = Path::new("/sys/class/video4linux");
-        let graphics = Path::new("/sys/class/graphics");
-        let mut nodes: Vec<OsString> =
-            std::fs::read_dir(video).into_iter().flatten().flatten().map(|e| e.file_name()).take(VIDEO_NODES).collect();
-        nodes.sort_unstable_by_key(|node| (node.len(), node.clone()));
-        let buffers = (0..FRAME_BUFFERS).map(|number| format!("fb{number}")).filter(|n| graphics.join(n).exists());
-        Self {
-            cards: text(Path::new("/proc/asound/cards")),
-            sound: text(Path::new("/proc/asound/devices")),
-            video: nodes
-                .into_iter()
-                .filter_map(|node| node.into_string().ok())
-                .map(|node| (node.clone(), text(&video.join(node).join("name"))))
-                .collect(),
-            buffers: buffers
-                .map(|node| FrameBuffer {
-                    name: text(&graphics.join(&node).join("name")),
-                    virtual_size: text(&graphics.join(&node).join("virtual_size")),
-                    bits_per_pixel: text(&graphics.join(&node).join("bits_per_pixel")),
-                    node,
-                })
-                .collect(),
-        }
-    }
-
-    /// Lists the devices below the formats that read or show them.
-    fn plug_in(&self, skills: &mut Skills) {
-        for format in &mut skills.input_devices {
-            format.devices = match &*format.id {
-                "alsa" => devices::alsa(&self.cards, &self.sound),
-                "video4linux2" | "v4l2" => devices::video4linux(&self.video),
-                "fbdev" => devices::frame_buffers(&self.buffers),
-                _ => Vec::new(),
-            };
-        }
-        for format in skills.output_devices.iter_mut().filter(|format| &*format.id == "fbdev") {
-            format.devices = devices::frame_buffers(&self.buffers);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the FFmpeg on this box can do: version, codecs, formats, filters, protocols, devices.
 //!
-//! binary and device files → `driver` → `parse`, `devices` → `Skills`, kept until the binary changes or someone asks
-//! for a fresh look. A missing binary is a value (empty `Skills`) and an alarm, never an error. Names what FFmpeg
+//! binary → `driver` → `parse`, and `hw` → `devices` → `Skills`, kept until the binary changes or someone asks for a fresh
+//! look; devices as they come and go. A missing binary is a value (empty `Skills`) and an alarm, never an error. Names what FFmpeg
 //! says; whether an encoder works on this hardware is not tried.
 
 mod devices;

@@ -26,6 +26,19 @@ const UNSEEN: &[(&str, &str)] = &[
     ("ProcessState.rill", "a definition that became invalid; degraded.rs has them"),
     ("ProcessStateRill.", "as above"),
     ("SkillDevice.", "sound or video devices of this machine"),
+    ("HardwareKnown.", "the board under test is a known one"),
+    ("HardwareMedium.", "a root file system on a block device"),
+    ("HardwareZone.", "sensors of this machine"),
+    ("HardwareCamera.", "devices of this machine; scripts/test-hardware has them"),
+    ("HardwareFormat.", "as above"),
+    ("HardwareSize.", "as above"),
+    ("HardwareInput.", "as above"),
+    ("HardwareControl.", "as above"),
+    ("HardwareSound.", "as above"),
+    ("HardwarePcm.", "as above"),
+    ("HardwareCodec.", "as above"),
+    ("HardwareRender.", "as above"),
+    ("HardwareNode.", "as above"),
     ("Alarm.", "standing faults; degraded.rs has them"),
     ("AboutRill.update", "a newer version than this"),
     ("RillSystem.", "a root helper; system.rs has one"),
@@ -150,6 +163,7 @@ fn everything_that_is_described_is_answered() {
     let names = ["cpu_ncpu", "mem_total", "session_total"].map(|name| json!({"name": name}));
     tour.ask("POST", "/api/v3/metrics", Some(&json!({"metrics": names})), 200);
     tour.ask("POST", "/api/graph/query", Some(&json!({"query": "{ process(id: \"nope\") { id } }"})), 200);
+    tour.ask("POST", "/api/v3/hardware/probe", None, 200);
     let stored = tour.get("/api/v3/rill/state");
     let (processes, metadata) = (&stored["processes"], &stored["metadata"]);
     let same = json!({"processes": processes, "metadata": metadata, "config": {"name": "renamed"}});
@@ -183,6 +197,7 @@ const PATHS: &[&str] = &[
     "/api/v3/config",
     "/api/v3/skills",
     "/api/v3/skills/reload",
+    "/api/v3/hardware",
     "/api/v3/log",
     "/api/v3/log?format=raw",
     "/api/v3/fs",

@@ -12,7 +12,7 @@ use rill::media::Repairs;
 use rill::process::{Io, ProcessConfig, State};
 use rill::supervisor::resolve::ResolveEnv;
 use rill::supervisor::{self, Change, Command, Deps, Error, Handle, Outcome, ProcessView, Section, Walls};
-use rill::{skills, storage, store, sys};
+use rill::{hw, skills, storage, store, sys};
 
 use crate::fake::{self, PATIENCE};
 
@@ -70,7 +70,8 @@ impl Bench {
         let storage = storage::spawn(&config.storage, deps);
         let opened = store::open(&config.db_dir, blocking.clone(), alarms.clone(), Now::read()).await;
         let (store, db) = opened.expect("the database can be read");
-        let skills = skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone());
+        let skills =
+            skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone(), hw::spawn(blocking.clone()));
         ready(&skills).await;
         let events = Events::new([0; 6]);
         let deps = Deps {

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod fs;
+pub(crate) mod hardware;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod metadata;

@@ -21,10 +21,11 @@ pub(crate) enum Dialect {
 }
 
 /// One file per subject.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     include_str!("tables/about.txt"),
     include_str!("tables/process.txt"),
     include_str!("tables/box.txt"),
+    include_str!("tables/hardware.txt"),
     include_str!("tables/files.txt"),
     include_str!("tables/config.txt"),
     include_str!("tables/measures.txt"),

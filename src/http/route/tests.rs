@@ -186,6 +186,9 @@ fn read_only_hides_writes_of_the_api() {
         check_in(&table, request, Route::NotFound, Guard::Token);
     }
     check_in(&table, "GET /api/v3/skills/reload", Route::SkillsReload, Guard::Token);
+    check_in(&table, "GET /api/v3/hardware", Route::Hardware, Guard::Token);
+    check_in(&table, "POST /api/v3/hardware/probe", Route::HardwareProbe, Guard::Token);
+    check_in(&table, "GET /api/v3/hardware/probe", Route::NotFound, Guard::Token);
     check_in(&table, "PUT /memfs/x", files("mem", "/x"), Guard::Mount);
 }
 

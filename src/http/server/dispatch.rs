@@ -67,6 +67,8 @@ async fn handle(ctx: &Context, route: Route, req: Request, principal: Principal)
         Route::GraphQuery => graph::query(ctx, req).await,
         Route::Skills => api::skills::get(ctx, req).await,
         Route::SkillsReload => api::skills::reload(ctx, req).await,
+        Route::Hardware => api::hardware::get(ctx, req).await,
+        Route::HardwareProbe => api::hardware::probe(ctx, req).await,
         Route::Processes => api::process::list(ctx, req).await,
         Route::ProcessAdd => api::process::add(ctx, req).await,
         Route::Process { id } => api::process::get(ctx, req, &id).await,

@@ -52,7 +52,7 @@ fn lists_are_read_when_asked_for_and_kept_while_the_binary_stays() {
     let fake = Fake::new();
     fake.install("7.1-fake");
     block_on(async {
-        let handle = spawn(fake.path(), Blocking::default(), Alarms::default());
+        let handle = spawn(fake.path(), Blocking::default(), Alarms::default(), hw::spawn(Blocking::default()));
         assert_eq!((fake.runs(), handle.known_version()), (0, None));
         assert_eq!(handle.version().await.map(|v| v.to_string()).as_deref(), Some("7.1.0"));
         assert_eq!((fake.runs(), handle.known_version().map(|v| v.major)), (1, Some(7)));
@@ -75,7 +75,7 @@ fn callers_at_the_same_time_share_one_look() {
     let fake = Fake::new();
     fake.install("7.1");
     block_on(async {
-        let handle = spawn(fake.path(), Blocking::default(), Alarms::default());
+        let handle = spawn(fake.path(), Blocking::default(), Alarms::default(), hw::spawn(Blocking::default()));
         let all = futures_util::future::join_all((0..5).map(|_| handle.reload()));
         assert_eq!(all.await.len(), 5);
         assert_eq!(fake.runs(), 7);
@@ -88,7 +88,7 @@ fn another_binary_replaces_the_first() {
     first.install("6.0");
     second.install("7.0");
     block_on(async {
-        let handle = spawn(first.path(), Blocking::default(), Alarms::default());
+        let handle = spawn(first.path(), Blocking::default(), Alarms::default(), hw::spawn(Blocking::default()));
         assert_eq!(handle.skills().await.build.version.map(|v| v.major), Some(6));
         handle.configure(second.path()).await;
         assert_eq!(handle.skills().await.build.version.map(|v| v.major), Some(7));
@@ -101,7 +101,7 @@ fn a_missing_binary_is_an_alarm_until_it_is_there() {
     let fake = Fake::new();
     let alarms = Alarms::default();
     block_on(async {
-        let handle = spawn(fake.path(), Blocking::default(), alarms.clone());
+        let handle = spawn(fake.path(), Blocking::default(), alarms.clone(), hw::spawn(Blocking::default()));
         assert_eq!(handle.version().await, None);
         assert_eq!(*handle.skills().await, Skills::default());
         assert_eq!(alarms.list().len(), 1);
@@ -110,30 +110,6 @@ fn a_missing_binary_is_an_alarm_until_it_is_there() {
         assert_eq!(alarms.list().len(), 0);
         assert_eq!(handle.skills().await.input_protocols.len(), 1);
     });
-}
-
-#[test]
-fn what_is_plugged_in_stands_below_its_formats() {
-    let hardware = Hardware {
-        cards: " 1 [X]: USB - Cam\n       below\n".to_owned(),
-        sound: " 24: [ 1- 0]: digital audio capture\n".to_owned(),
-        video: vec![("video0".to_owned(), "Cam".to_owned())],
-        buffers: vec![FrameBuffer { node: "fb0".to_owned(), ..FrameBuffer::default() }],
-    };
-    let formats = |ids: &[&str]| {
-        parse::devices(ids.iter().map(|&id| super::super::Named { id: id.into(), name: "".into() }).collect()).into()
-    };
-    let mut skills = Skills {
-        input_devices: formats(&["alsa", "video4linux2", "fbdev", "lavfi"]),
-        output_devices: formats(&["alsa", "fbdev"]),
-        ..Skills::default()
-    };
-    hardware.plug_in(&mut skills);
-    let ids = |list: &[super::super::DeviceFormat]| -> Vec<String> {
-        list.iter().map(|f| f.devices.iter().map(|d| d.id.clone()).collect()).collect()
-    };
-    assert_eq!(ids(&skills.input_devices), ["hw:1,0", "/dev/video0", "/dev/fb0", ""]);
-    assert_eq!(ids(&skills.output_devices), ["", "/dev/fb0"]);
 }
 
 /// A fake that hangs while there is the file `slow` beside it.
@@ -153,7 +129,9 @@ fn sluggish() -> (Fake, PathBuf) {
 /// The owner of an FFmpeg that is soon given up.
 fn impatient(fake: &Fake) -> Handle {
     let patience = Patience { child: Duration::from_millis(300), retry: Duration::from_millis(100) };
-    spawn_with(fake.path(), Blocking::default(), Alarms::default(), patience)
+    let blocking = Blocking::default();
+    let hardware = hw::spawn(blocking.clone());
+    spawn_with(fake.path(), blocking, Alarms::default(), hardware, patience)
 }
 
 #[test]
