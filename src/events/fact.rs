@@ -51,6 +51,8 @@ pub enum Fact {
     Skills {
         version: Option<String>,
     },
+    /// A camera or a microphone has come or gone.
+    Device(Device),
     Alarm {
         alarm: Alarm,
         raised: bool,
@@ -59,6 +61,19 @@ pub enum Fact {
     Log(log::Entry),
     /// Lines and progress of the past were not recorded.
     Unrecorded,
+}
+
+/// A device that FFmpeg can read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub is_present: bool,
+    /// `video` or `audio`.
+    pub media: &'static str,
+    pub id: String,
+    pub name: String,
+    /// Today's, and the one that stays.
+    pub device: String,
+    pub address: String,
 }
 
 /// What became of a definition.
@@ -109,6 +124,7 @@ pub enum Kind {
     Metadata,
     Config,
     Skills,
+    Device,
     Alarm,
     Gap,
     Progress,
@@ -117,13 +133,14 @@ pub enum Kind {
 
 impl Kind {
     /// What a filter may name.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Process,
         Self::Order,
         Self::State,
         Self::Metadata,
         Self::Config,
         Self::Skills,
+        Self::Device,
         Self::Alarm,
         Self::Progress,
         Self::Log,
@@ -137,6 +154,7 @@ impl Kind {
             Self::Metadata => "metadata",
             Self::Config => "config",
             Self::Skills => "skills",
+            Self::Device => "device",
             Self::Alarm => "alarm",
             Self::Gap => "gap",
             Self::Progress => "progress",
@@ -178,6 +196,7 @@ impl Fact {
             Self::Metadata { .. } => Kind::Metadata,
             Self::Config(_) => Kind::Config,
             Self::Skills { .. } => Kind::Skills,
+            Self::Device(_) => Kind::Device,
             Self::Alarm { .. } => Kind::Alarm,
             Self::Log(_) => Kind::Log,
             Self::Unrecorded => Kind::Gap,
@@ -192,7 +211,12 @@ impl Fact {
             | Self::State { subject, .. }
             | Self::Progress { subject, .. } => Some(subject),
             Self::Metadata { subject, .. } => subject.as_ref(),
-            Self::Config(_) | Self::Skills { .. } | Self::Alarm { .. } | Self::Log(_) | Self::Unrecorded => None,
+            Self::Config(_)
+            | Self::Skills { .. }
+            | Self::Device(_)
+            | Self::Alarm { .. }
+            | Self::Log(_)
+            | Self::Unrecorded => None,
         }
     }
 
@@ -203,6 +227,9 @@ impl Fact {
             + match self {
                 Self::Metadata { keys, .. } => keys.iter().map(|key| key.len() + size_of::<String>()).sum(),
                 Self::Alarm { alarm, .. } => alarm.key.len() + alarm.text.len(),
+                Self::Device(Device { id, name, device, address, .. }) => {
+                    id.len() + name.len() + device.len() + address.len()
+                }
                 Self::Log(entry) => entry.size(),
                 Self::Skills { version } => version.as_ref().map_or(0, String::len),
                 _ => 0,

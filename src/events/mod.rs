@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use crate::base::clock::Now;
 
 pub use driver::{Sources, spawn};
-pub use fact::{Change, ConfigChange, Fact, Kind, Subject, Totals};
+pub use fact::{Change, ConfigChange, Device, Fact, Kind, Subject, Totals};
 pub use filter::{Filter, Subjects};
 pub use ring::{Cursor, Event, Lane, RING_BYTES, RING_EVENTS, Ring, Step};
 

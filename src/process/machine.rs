@@ -24,6 +24,8 @@ pub const KILL_GRACE: Duration = Duration::from_secs(5);
 pub const QUICK_FAILURE: Duration = Duration::from_secs(1);
 /// Ceiling of the back-off of a process without `reconnect_delay_seconds`.
 pub const BACKOFF_CEILING: Duration = Duration::from_secs(30);
+/// A child whose input went and came back ends within this time.
+pub const READY_GRACE: Duration = Duration::from_secs(10);
 /// Longer delays and time-outs mean this one, so that adding them to any time is safe.
 const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -62,6 +64,8 @@ pub enum Input {
     Progressed,
     /// A resource limit was exceeded for too long.
     LimitExceeded,
+    /// What the process reads from is there again: a pending start happens now.
+    Ready,
     /// The time of `next_timeout` has come; harmless at any other time.
     Timeout,
 }
@@ -100,6 +104,8 @@ pub struct Machine {
     again: bool,
     start_at: Option<Instant>,
     kill_at: Option<Instant>,
+    /// A run that ends before this time ends for something that is over.
+    ready_until: Option<Instant>,
     backoff: Backoff,
     output: Option<Output>,
     transitions: Transitions,
@@ -149,6 +155,7 @@ impl Machine {
             again: false,
             start_at: None,
             kill_at: None,
+            ready_until: None,
             backoff: Backoff::default(),
             output: None,
             transitions: Transitions::default(),
@@ -167,6 +174,7 @@ impl Machine {
             Input::Exited { exit, jitter } => self.on_end(now, exit.state(), jitter),
             Input::Progressed => self.active_at = now,
             Input::LimitExceeded => self.interrupt(now, Reason::Limit),
+            Input::Ready => self.on_ready(now),
             Input::Timeout => self.on_timeout(now),
         }
     }
@@ -261,7 +269,19 @@ impl Machine {
         if again {
             self.begin(now);
         } else if let Some(delay) = self.policy.reconnect {
+            let is_ready = self.ready_until.take().is_some_and(|until| now <= until);
+            let delay = if is_ready { Duration::ZERO } else { delay };
             self.start_at = Some(now + self.reconnect_delay(now, delay, jitter));
+        }
+    }
+
+    fn on_ready(&mut self, now: Instant) {
+        if self.start_at.is_some() {
+            self.backoff.reset();
+            self.begin(now);
+        } else if self.is_active() {
+            // It may not have noticed yet that what it reads from was gone.
+            self.ready_until = Some(now + READY_GRACE);
         }
     }
 

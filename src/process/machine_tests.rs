@@ -286,3 +286,37 @@ fn the_longest_delays_do_not_overflow() {
     machine.handle_input(birth + Duration::from_secs(2), EXIT_1);
     assert!(machine.reconnect_in(birth).is_some());
 }
+
+#[test]
+fn an_input_that_is_there_again_starts_what_waits_for_it() {
+    check(
+        Policy::new(true, 60, 0),
+        &[
+            (0, Input::Ready, None, State::Finished),
+            (0, Input::Start, SPAWN, State::Starting),
+            (0, Input::Spawned, None, State::Running),
+            (5_000, EXIT_1, None, State::Failed),
+            (7_000, Input::Ready, SPAWN, State::Starting),
+            (7_000, Input::Spawned, None, State::Running),
+            // Back before the child has noticed.
+            (20_000, Input::Ready, None, State::Running),
+            (20_500, EXIT_1, None, State::Failed),
+            (20_500, Input::Timeout, SPAWN, State::Starting),
+            (20_500, Input::Spawned, None, State::Running),
+            // Long after, it is another matter.
+            (30_000, Input::Ready, None, State::Running),
+            (41_000, EXIT_1, None, State::Failed),
+            (100_999, Input::Timeout, None, State::Failed),
+            (101_000, Input::Timeout, SPAWN, State::Starting),
+        ],
+    );
+    check(
+        Policy::default(),
+        &[
+            (0, Input::Start, SPAWN, State::Starting),
+            (0, Input::Spawned, None, State::Running),
+            (5_000, EXIT_1, None, State::Failed),
+            (7_000, Input::Ready, None, State::Failed),
+        ],
+    );
+}

@@ -146,6 +146,12 @@ impl Handle {
         }
     }
 
+    /// Something that can be an input is there, by all its names: who waits to read from it starts now.
+    pub async fn appeared(&self, inputs: Vec<String>) {
+        // A closed queue means that the daemon ends.
+        let _ = self.requests.send(Request::Appeared(inputs)).await;
+    }
+
     /// Stops all children in parallel, orders kept; answers when they are gone. Later changes get `Error::Stopped`.
     pub async fn shutdown(&self) {
         let (reply, answer) = oneshot::channel();

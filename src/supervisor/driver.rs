@@ -86,6 +86,7 @@ pub(super) struct Shared {
 pub(super) enum Request {
     Apply(Ask),
     Reconfigure { section: Box<Section>, reply: oneshot::Sender<()> },
+    Appeared(Vec<String>),
     Shutdown { reply: oneshot::Sender<()> },
 }
 
@@ -232,6 +233,7 @@ impl Supervisor {
                 self.reconfigure(now, *section);
                 let _ = reply.send(());
             }
+            Event::Request(Request::Appeared(inputs)) => self.appeared(now, &inputs),
             Event::Request(Request::Shutdown { reply }) => self.close(now, Some(reply)),
             Event::Abandoned => self.close(now, None),
             Event::Committed(result) => self.committed(now, result),

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,6 +27,7 @@ use crate::skills::Version;
 use crate::storage::Purge;
 use crate::store;
 use crate::sys::child::find_program;
+use crate::sys::path::real;
 
 /// A batch whose commit is under way.
 struct Pending {
@@ -222,6 +224,23 @@ impl Supervisor {
             if catch_unwind(AssertUnwindSafe(|| step(runner, launcher))).is_err() {
                 log::error!(target: "Process", "a panic while watching a child; its run is ended");
                 runner.recover(now, None, launcher);
+            }
+        }
+    }
+
+    /// Starts what waits to read from one of `inputs` (nodes without links, names of sound devices).
+    pub(super) fn appeared(&mut self, now: Now, inputs: &[String]) {
+        let entries = self.shared.borrow().table.entries().to_vec();
+        let reads = |address: &str| {
+            let real = || real(Path::new(address)).into_os_string().into_string();
+            let name = if address.starts_with('/') { real().unwrap_or_default() } else { address.to_owned() };
+            inputs.contains(&name)
+        };
+        for entry in entries.iter().filter(|entry| entry.runs()) {
+            if let Ok(resolved) = &entry.resolved
+                && resolved.inputs.iter().any(|input| reads(&input.address))
+            {
+                self.drive(now, entry.key, Input::Ready);
             }
         }
     }

@@ -152,6 +152,37 @@ fn orders_are_limited_and_slots_come_back() {
 }
 
 #[test]
+fn who_waits_for_a_device_starts_when_it_is_there() {
+    fake::run(async {
+        let bench = Bench::new().await;
+        let (node, link) = (bench.path("data/node"), bench.path("data/link"));
+        fs::write(&node, "").expect("the directory is ours");
+        std::os::unix::fs::symlink(&node, &link).expect("the directory is ours");
+        // The first input ends the fake, the second one is the device.
+        let reader = |id: &str, address: &str| {
+            let mut config = process(id, "exit:0");
+            let mut device = config.input[0].clone();
+            (device.id, device.address) = ("device".to_owned(), address.to_owned());
+            config.input.push(device);
+            (config.reconnect, config.reconnect_delay_seconds) = (true, 3600);
+            config
+        };
+        let link = link.to_str().expect("plain").to_owned();
+        for (id, address) in [("video", link.as_str()), ("audio", "plughw:1,0"), ("other", "hw:2,0")] {
+            bench.add(reader(id, address)).await.expect("the definition holds");
+            bench.reaches(id, State::Finished).await;
+        }
+        let runs = |id: &str| bench.view(id).report.map_or(0, |report| report.history.len());
+        let before = ["video", "audio", "other"].map(runs);
+        bench.supervisor.appeared(vec![node.to_str().expect("plain").to_owned(), "plughw:1,0".to_owned()]).await;
+        for (id, before) in [("video", before[0]), ("audio", before[1])] {
+            eventually("it has run again", || runs(id) > before).await;
+        }
+        assert_eq!(runs("other"), before[2], "it waits for another one");
+    });
+}
+
+#[test]
 fn a_program_that_is_missing_fails_the_process_and_reconnects() {
     fake::run(async {
         let bench = Bench::new().await;

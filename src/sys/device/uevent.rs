@@ -97,3 +97,32 @@ fn enlarge(socket: BorrowedFd<'_>) {
 fn length_of<T>(_: &T) -> libc::socklen_t {
     libc::socklen_t::try_from(size_of::<T>()).expect("a small structure")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever writes an action there makes the kernel say it (`Documentation/ABI/testing/sysfs-uevent`).
+    const NULL: &str = "/sys/class/mem/null/uevent";
+
+    #[test]
+    fn hears_the_kernel() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let socket = match Socket::open() {
+                Ok(socket) => socket,
+                Err(error) => return println!("NOT RUN: messages of the kernel: {error}"),
+            };
+            if let Err(error) = std::fs::write(NULL, "change") {
+                return println!("NOT RUN: messages of the kernel: {NULL}: {error}");
+            }
+            let mut buffer = vec![0; MESSAGE_BYTES];
+            loop {
+                let count = socket.receive(&mut buffer).await.expect("a message");
+                if buffer[..count].starts_with(b"change@/devices/virtual/mem/null\0") {
+                    break;
+                }
+            }
+        });
+    }
+}

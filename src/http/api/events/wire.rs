@@ -117,6 +117,14 @@ enum Body<'a> {
     Skills {
         ffmpeg: Option<&'a str>,
     },
+    Device {
+        present: bool,
+        media: &'static str,
+        id: &'a str,
+        name: &'a str,
+        device: &'a str,
+        address: &'a str,
+    },
     Alarm {
         raised: bool,
         component: &'a str,
@@ -167,6 +175,14 @@ impl<'a> Body<'a> {
             Fact::Config(ConfigChange::Stored) => Self::Change { change: "stored" },
             Fact::Config(ConfigChange::Loaded) => Self::Change { change: "loaded" },
             Fact::Skills { version } => Self::Skills { ffmpeg: version.as_deref() },
+            Fact::Device(found) => Self::Device {
+                present: found.is_present,
+                media: found.media,
+                id: &found.id,
+                name: &found.name,
+                device: &found.device,
+                address: &found.address,
+            },
             Fact::Alarm { alarm, raised } => Self::Alarm {
                 raised: *raised,
                 component: alarm.component,
