@@ -5,7 +5,7 @@
 //! in one loop, one after the other.
 
 mod observe;
-mod plugged;
+mod plug_driver;
 mod service_driver;
 mod streams;
 
@@ -446,7 +446,7 @@ fn start_outside(
 /// Looks at the board, and asks FFmpeg for its version, in the background: the listener is up and nobody waits. The start
 /// is over then.
 fn look_around(owners: &Owners) {
-    plugged::follow(owners.hardware.clone(), owners.events.clone(), owners.supervisor.clone());
+    plug_driver::follow(owners.hardware.clone(), owners.events.clone(), owners.supervisor.clone());
     owners.hardware.begin();
     let skills = owners.skills.clone();
     task::spawn(async move {
