@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Camera, Codec, Coder, Direction, Feed, Hardware, Medium, Role, Sound};
 use crate::base::tree;
-use crate::sys::device::v4l2::Size;
+use crate::sys::device::v4l2::{Format, Size};
 
 /// Sizes of a format that are named; the API has all.
 const SIZES: usize = 6;
@@ -100,15 +100,22 @@ fn root(out: &mut String, medium: &Medium) {
 fn camera(out: &mut String, camera: &Camera) {
     line(out, &format!("{}  {} ({})", camera.id, camera.name, camera.driver));
     line(out, &format!("  {} = {}", camera.device, camera.address));
-    for format in &camera.formats {
-        let size = |size: &Size| match size {
-            Size::Discrete { width, height, .. } => format!("{width}x{height}"),
-            Size::Range { min, max, .. } => format!("{}x{} to {}x{}", min.0, min.1, max.0, max.1),
-        };
-        let sizes: Vec<String> = format.sizes.iter().take(SIZES).map(size).collect();
-        let more = if format.sizes.len() > SIZES { " …" } else { "" };
-        line(out, &format!("  {} {}{more}", format.fourcc, sizes.join(" ")));
+    let mut rest: Vec<(&str, String)> = camera.formats.iter().map(|format| (&*format.fourcc, sizes(format))).collect();
+    while let Some((_, sizes)) = rest.first().cloned() {
+        let same: Vec<&str> = rest.iter().filter(|(_, other)| *other == sizes).map(|(code, _)| *code).collect();
+        line(out, &format!("  {}: {sizes}", same.join(" ")));
+        rest.retain(|(_, other)| *other != sizes);
     }
+}
+
+fn sizes(format: &Format) -> String {
+    let size = |size: &Size| match size {
+        Size::Discrete { width, height, .. } => format!("{width}x{height}"),
+        Size::Range { min, max, .. } => format!("{}x{} to {}x{}", min.0, min.1, max.0, max.1),
+    };
+    let sizes: Vec<String> = format.sizes.iter().take(SIZES).map(size).collect();
+    let more = if format.sizes.len() > SIZES { " …" } else { "" };
+    format!("{}{more}", sizes.join(" "))
 }
 
 fn sound(out: &mut String, sound: &Sound) {
