@@ -366,6 +366,7 @@ fn io_progress(stream: &Stream, ids: &[String]) -> IoProgress {
         pix_fmt: stream.pix_fmt.clone(),
         width: stream.width,
         height: stream.height,
+        rate: stream.fps,
         sampling_hz: stream.sampling_hz,
         layout: stream.layout.clone(),
         channels: stream.channels,

@@ -48,6 +48,8 @@ pub struct IoProgress {
     pub pix_fmt: String,
     pub width: u64,
     pub height: u64,
+    /// Frames in a second of media, as the table of streams says; 0 if it does not.
+    pub rate: f64,
     pub sampling_hz: u64,
     pub layout: String,
     pub channels: u64,

@@ -157,10 +157,10 @@ impl Handle {
 
 /// How the binary's file is recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
-    path: PathBuf,
-    modified: Option<SystemTime>,
-    size: u64,
+pub(super) struct Stamp {
+    pub(super) path: PathBuf,
+    pub(super) modified: Option<SystemTime>,
+    pub(super) size: u64,
 }
 
 /// See `CHILD_LIMIT` and `RETRY`.
@@ -319,7 +319,7 @@ impl Driver {
 }
 
 /// The file behind `binary` if it can be run.
-fn stamp(binary: &Path) -> Option<Stamp> {
+pub(super) fn stamp(binary: &Path) -> Option<Stamp> {
     use std::os::unix::fs::PermissionsExt;
     let path = find_program(binary);
     let file = std::fs::metadata(&path).ok()?;

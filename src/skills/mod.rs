@@ -1,12 +1,14 @@
 //! What the FFmpeg on this box can do: version, codecs, formats, filters, protocols, devices.
 //!
 //! binary → `driver` → `parse`, and `hw` → `devices` → `Skills`, kept until the binary changes or someone asks for a fresh
-//! look; devices as they come and go. A missing binary is a value (empty `Skills`) and an alarm, never an error. Names what FFmpeg
-//! says; whether an encoder works on this hardware is not tried.
+//! look; devices as they come and go. A missing binary is a value (empty `Skills`) and an alarm, never an error. Names what
+//! FFmpeg says; whether a hardware encoder works on this board is tried by `trial`.
 
 mod devices;
 mod driver;
 mod parse;
+pub mod trial;
+mod trial_driver;
 
 pub use crate::ffmpeg::version::Version;
 pub use driver::{Handle, spawn};
@@ -27,6 +29,18 @@ pub struct Skills {
     pub muxers: Box<[Named]>,
     pub input_protocols: Box<[Named]>,
     pub output_protocols: Box<[Named]>,
+}
+
+impl Skills {
+    /// Whether FFmpeg lists this encoder of pictures.
+    pub fn has_encoder(&self, name: &str) -> bool {
+        self.video_codecs.iter().any(|codec| codec.encoders.iter().any(|encoder| &**encoder == name))
+    }
+
+    /// Whether FFmpeg reads from this device.
+    pub fn has_input_device(&self, id: &str) -> bool {
+        self.input_devices.iter().any(|device| &*device.id == id)
+    }
 }
 
 /// What `-version` says.
