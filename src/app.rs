@@ -4,6 +4,7 @@
 //! that can fail, then hands changed sections down; what did not change does not notice. Signals and API requests meet
 //! in one loop, one after the other.
 
+mod board_driver;
 mod observe;
 mod plug_driver;
 mod service_driver;
@@ -50,6 +51,7 @@ use crate::outside;
 use crate::rtmp;
 use crate::session;
 use crate::skills;
+use crate::skills::trial;
 use crate::srt;
 use crate::storage;
 use crate::store;
@@ -139,6 +141,7 @@ struct Owners {
     streams: Streams,
     supervisor: supervisor::Handle,
     tls: tls::Handle,
+    trials: trial::Handle,
     run: Run,
     keys: Keys,
 }
@@ -167,30 +170,22 @@ impl App {
         let streams =
             Streams::start(&active, streams_deps(&alarms, &blocking, &storage, &sessions, &tls, &shelf, files)).await?;
         let events = start_events(&alarms, &config, &log, &skills);
+        let groups = cgroup::open(sys::memory::available());
+        let trials = try_encoders(&active, &skills, &hardware, &groups, &blocking);
         let deps = supervisor::Deps {
             store,
             storage: storage.clone(),
             skills: skills.clone(),
+            trials: trials.clone(),
             events: events.clone(),
             sessions: sessions.clone(),
             blocking: blocking.clone(),
-            groups: cgroup::open(sys::memory::available()),
+            groups,
         };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let keys = fetch_keys(&active, &client, &alarms);
-        let counters = Requests::default();
-        let deps = monitor::Deps {
-            alarms: alarms.clone(),
-            blocking: blocking.clone(),
-            log: log.clone(),
-            relay: streams.relay.clone(),
-            requests: counters.clone(),
-            rtmp: streams.rtmp.clone(),
-            sessions: sessions.clone(),
-            srt: streams.srt.clone(),
-            storage: storage.clone(),
-            supervisor: supervisor.clone(),
-        };
+        let deps = monitor_deps(&streams, &alarms, &blocking, &log, &sessions, &storage, &supervisor);
+        let counters = deps.requests.clone();
         let monitor = monitor::spawn(now, &active.metrics, deps);
         let outside = start_outside(&active, &alarms, &client, &config, &monitor);
         let owners = Owners {
@@ -214,6 +209,7 @@ impl App {
             supervisor,
             tls,
             run: Run::new(now, sys::entropy()),
+            trials,
             keys,
         };
         let http = server::spawn(listeners, owners.context(&active, routes, now), Streams::files_left(files));
@@ -321,6 +317,7 @@ impl App {
         }
         if next.ffmpeg.binary != former.ffmpeg.binary {
             self.owners.skills.configure(next.ffmpeg.binary.clone()).await;
+            self.owners.trials.configure(next.ffmpeg.binary.clone()).await;
         }
         self.owners.tls.reconfigure(tls_section(next)).await;
         self.http.replace(self.owners.context(next, prepared.routes, now));
@@ -363,6 +360,7 @@ impl Owners {
             srt: self.streams.srt.clone(),
             supervisor: self.supervisor.clone(),
             tls: self.tls.clone(),
+            trials: self.trials.clone(),
             instance: Instance { id: config.id.clone(), name: config.name.clone(), loaded: now },
             auth: Auth::new(config, own_names(config), &self.run, self.keys.clone()),
             routes,
@@ -443,6 +441,29 @@ fn start_outside(
     outside::spawn(outside_section(active), deps)
 }
 
+fn monitor_deps(
+    streams: &Streams,
+    alarms: &Alarms,
+    blocking: &Blocking,
+    log: &log::Handle,
+    sessions: &session::Registry,
+    storage: &storage::Handle,
+    supervisor: &supervisor::Handle,
+) -> monitor::Deps {
+    monitor::Deps {
+        alarms: alarms.clone(),
+        blocking: blocking.clone(),
+        log: log.clone(),
+        relay: streams.relay.clone(),
+        requests: Requests::default(),
+        rtmp: streams.rtmp.clone(),
+        sessions: sessions.clone(),
+        srt: streams.srt.clone(),
+        storage: storage.clone(),
+        supervisor: supervisor.clone(),
+    }
+}
+
 /// Looks at the board, and asks FFmpeg for its version, in the background: the listener is up and nobody waits. The start
 /// is over then.
 fn look_around(owners: &Owners) {
@@ -453,6 +474,20 @@ fn look_around(owners: &Owners) {
         skills.version().await;
         sys::memory::settle();
     });
+}
+
+/// Begins to try the board's encoders; processes wait for it (`trial::Handle::ready`).
+fn try_encoders(
+    config: &Config,
+    skills: &skills::Handle,
+    hardware: &hw::Handle,
+    groups: &cgroup::Handle,
+    blocking: &Blocking,
+) -> trial::Handle {
+    let deps = trial::Deps { skills: skills.clone(), groups: groups.clone(), blocking: blocking.clone() };
+    let trials = trial::spawn(config.ffmpeg.binary.clone(), &config.db_dir, deps);
+    board_driver::offer(hardware.clone(), trials.clone());
+    trials
 }
 
 /// Keeps commands like `rill import` from writing beside the daemon. A second daemon is only warned about: the box must

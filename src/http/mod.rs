@@ -70,6 +70,7 @@ pub struct Context {
     pub srt: srt::Handle,
     pub supervisor: supervisor::Handle,
     pub tls: tls::Handle,
+    pub trials: skills::trial::Handle,
     pub instance: Instance,
     pub auth: auth::Auth,
     pub routes: route::Table,

@@ -26,7 +26,7 @@ use crate::base::file_driver::{self, Previous};
 use crate::base::task;
 use crate::cgroup::{self, Leaf};
 use crate::process::HardLimits;
-use crate::sys::child::{Child, Outputs, find_program};
+use crate::sys::child::{Bounds, Child, Outputs, find_program};
 use crate::sys::proc::Stat;
 
 /// All trials of one round, and what processes wait for them at the start.
@@ -448,8 +448,8 @@ impl Bench {
         let memory_bytes = self.patience.memory;
         let limits = HardLimits { memory_bytes, cpu_percent: TRIAL_CORES, threads: TRIAL_THREADS };
         let leaf = self.groups.leaf("trial", &limits);
-        let cage = leaf.as_ref().map(Leaf::cage);
-        let spawned = Child::spawn(&find_program(&self.binary), command, &self.marker, cage);
+        let bounds = Bounds { cage: leaf.as_ref().map(Leaf::cage), ..Bounds::default() };
+        let spawned = Child::spawn(&find_program(&self.binary), command, &self.marker, bounds);
         let (mut child, mut outputs) = spawned.map_err(Interruption::NotStarted)?;
         let mut judge = Judge::new(attempt.codec);
         let end = match self.follow(&child, &mut outputs, &mut judge, until, yields).await {

@@ -15,6 +15,7 @@ use super::{Change, Companion, Error, Measured, Outcome, ProbeView, ProcessView,
 use crate::base::clock::Now;
 use crate::process::ProcessConfig;
 use crate::process::Transitions;
+use crate::skills::trial::Overload;
 
 /// Cheap handle to the supervisor.
 #[derive(Clone)]
@@ -39,6 +40,11 @@ impl Handle {
     /// As `apply`.
     pub async fn apply_with(&self, changes: Vec<Change>, companion: Option<Companion>) -> Result<Vec<Outcome>, Error> {
         self.ask(changes, companion, false).await
+    }
+
+    /// Whether running processes ask the board's encoder for more than it can do.
+    pub fn overload(&self) -> Option<Overload> {
+        self.shared.borrow().overload
     }
 
     /// What `apply` would do; changes nothing.

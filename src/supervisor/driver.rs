@@ -33,6 +33,7 @@ use crate::config;
 use crate::events::Events;
 use crate::process::Transitions;
 use crate::process::machine::{Input, KILL_GRACE};
+use crate::skills::trial::{self, Overload};
 use crate::store::{self, Db};
 use crate::sys::child::find_program;
 use crate::sys::proc;
@@ -57,6 +58,8 @@ pub struct Deps {
     pub storage: storage::Handle,
     /// Asked for FFmpeg's version only.
     pub skills: skills::Handle,
+    /// Come before the first process, and keep out of the way of all others.
+    pub trials: trial::Handle,
     /// Told what happens to processes.
     pub events: Events,
     pub sessions: session::Registry,
@@ -80,6 +83,8 @@ pub(super) struct Shared {
     pub(super) launcher: Launcher,
     /// Changes of state of the processes that are gone.
     pub(super) past: Transitions,
+    /// Running processes ask the board's encoder for more than it can do.
+    pub(super) overload: Option<Overload>,
 }
 
 /// What the handle asks for.
@@ -109,6 +114,8 @@ enum Event {
     Said(Said),
     /// FFmpeg's version is known, or it is another one.
     Version(skills::Version),
+    /// Encoders have been tried, or that took long enough.
+    Ready,
     Tick,
     Timeout,
     /// The last handle is gone.
@@ -134,7 +141,8 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
         groups: deps.groups.clone(),
         walls: Rc::new(section.walls.clone()),
     };
-    let shared = Shared { table: Table::load(db), runners: BTreeMap::new(), launcher, past: Transitions::default() };
+    let (runners, past) = (BTreeMap::new(), Transitions::default());
+    let shared = Shared { table: Table::load(db), runners, launcher, past, overload: None };
     let shared = Rc::new(RefCell::new(shared));
     let probes = Probes::default();
     let handle = Handle { requests, shared: shared.clone(), probes: probes.clone() };
@@ -145,6 +153,7 @@ pub fn spawn(section: Section, marker: &OsStr, db: Db, deps: Deps) -> Handle {
         said: said_rx,
         skills: deps.skills.clone(),
         version: None,
+        ready: Some(ready(deps.trials.clone())),
         ticker,
         commit: None,
         stash: None,
@@ -163,6 +172,8 @@ struct Inputs {
     skills: skills::Handle,
     /// FFmpeg's, as last handed on.
     version: Option<skills::Version>,
+    /// Nothing has been started yet but what somebody asked for.
+    ready: Option<Pin<Box<dyn Future<Output = ()>>>>,
     ticker: Interval,
     commit: Option<Commit>,
     /// A request that ended a batch because it is none.
@@ -174,7 +185,7 @@ struct Inputs {
 impl Inputs {
     /// The next event. What may need a commit waits while one is under way.
     async fn next(&mut self, wake: Option<Instant>, watching: bool) -> Event {
-        let Self { requests, said, skills, version, ticker, commit, stash, abandoned } = self;
+        let Self { requests, said, skills, version, ready, ticker, commit, stash, abandoned } = self;
         let committing = commit.is_some();
         if !committing && let Some(request) = stash.take() {
             return Event::Request(request);
@@ -192,6 +203,10 @@ impl Inputs {
             found = skills.next_version(*version), if !committing => {
                 *version = Some(found);
                 Event::Version(found)
+            }
+            () = async { ready.as_mut().expect("checked by the branch").await }, if ready.is_some() => {
+                *ready = None;
+                Event::Ready
             }
             _ = ticker.tick(), if watching => Event::Tick,
             () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => Event::Timeout,
@@ -214,12 +229,12 @@ impl Supervisor {
     async fn run(mut self, mut inputs: Inputs) {
         let marker = self.shared.borrow().launcher.marker.clone();
         clear_leftovers(&marker).await;
-        self.boot(Now::read());
         while !self.is_done(Now::read()) {
             let event = inputs.next(self.wake_at(), self.has_children()).await;
             let now = Now::read();
             self.handle(now, event, &mut inputs);
             self.settle(now);
+            self.occupy();
         }
         let _ = timeout(CHILD_DEADLINE, self.probes.ended()).await;
         clear_leftovers(&marker).await;
@@ -245,13 +260,21 @@ impl Supervisor {
                 }
             }
             Event::Version(version) => inputs.commit = self.learned(version),
-            Event::Tick => self.each(now, |runner, launcher| {
-                runner.tick(now, launcher);
-                runner.tell_progress(now, launcher);
-            }),
+            Event::Ready => self.boot(now),
+            Event::Tick => {
+                self.each(now, |runner, launcher| {
+                    runner.tick(now, launcher);
+                    runner.tell_progress(now, launcher);
+                });
+                self.weigh(now);
+            }
             Event::Timeout => self.each(now, |runner, launcher| runner.drive(now, Input::Timeout, launcher)),
         }
     }
+}
+
+fn ready(trials: trial::Handle) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move { trials.ready().await })
 }
 
 /// Kills what a dead daemon, or an escaped descendant, left running, and waits until it is gone.

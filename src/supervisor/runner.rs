@@ -23,6 +23,7 @@ use crate::process::limits::{CpuMeter, LimitWatch, Usage};
 use crate::process::machine::{Exit, Input, Machine, Output, Policy, Reason};
 use crate::process::report::{Bounds, Part};
 use crate::process::{HardLimits, Limits, Order, ProcessConfig, Report, ReportView, State, Transitions};
+use crate::skills::trial::{self, Overload};
 
 /// What a control group counts may be as old as this.
 const GROUP_AGE: Duration = Duration::from_secs(5);
@@ -76,6 +77,10 @@ struct Running {
     uploads: Meter,
     traffic: Traffic,
     hosts: Hosts,
+    /// Macroblocks per second that the board's encoder is asked for, once the streams are known.
+    demand: Option<u64>,
+    /// It was told that this is too much together with others.
+    is_warned: bool,
 }
 
 impl Runner {
@@ -199,6 +204,31 @@ impl Runner {
             let subject = self.definition.subject.clone();
             launcher.events.push(now, Fact::Progress { subject, progress });
         }
+    }
+
+    /// What the run asks of the board's encoder, in macroblocks per second.
+    pub(super) fn demand(&mut self, now: Now, board: &trial::Board) -> u64 {
+        let Some(child) = &self.child else { return 0 };
+        if let Some(demand) = child.demand {
+            return demand;
+        }
+        let progress = self.progress(now.mono);
+        let demand = trial::demand(board, &self.definition.command, &progress.outputs);
+        if let Some(child) = &mut self.child {
+            child.demand = (!progress.outputs.is_empty()).then_some(demand);
+        }
+        demand
+    }
+
+    /// Says so in the report, once a run, if it is one of those that ask for too much together.
+    pub(super) fn warn_of(&mut self, now: Now, overload: &Overload) {
+        let Some(child) = &mut self.child else { return };
+        if child.demand.is_none_or(|demand| demand == 0) || std::mem::replace(&mut child.is_warned, true) {
+            return;
+        }
+        let text = overload.to_string();
+        log::warn!(target: "Process", id = self.definition.id; "{text}");
+        self.report.push(now.unix(), Part::Log, &text);
     }
 
     fn tell_state(&self, now: Now, previous: State, input: Input, launcher: &Launcher) {
@@ -326,6 +356,8 @@ impl Runner {
                     uploads,
                     traffic: Traffic::default(),
                     hosts: Hosts::default(),
+                    demand: None,
+                    is_warned: false,
                 });
                 Input::Spawned
             }

@@ -23,7 +23,7 @@ use crate::base::clock::Now;
 use crate::process::State;
 use crate::process::machine::Input;
 use crate::process::report::Bounds;
-use crate::skills::Version;
+use crate::skills::{Version, trial};
 use crate::storage::Purge;
 use crate::store;
 use crate::sys::child::find_program;
@@ -108,6 +108,9 @@ impl Supervisor {
 
     /// Starts what is ordered to run, oldest first.
     pub(super) fn boot(&mut self, now: Now) {
+        if self.closing.is_some() {
+            return;
+        }
         self.learn_version();
         let entries = self.shared.borrow().table.entries().to_vec();
         for entry in entries {
@@ -319,6 +322,26 @@ impl Supervisor {
             if table.get(id).is_none() && !is_ending(runners, id) {
                 self.deps.storage.drop_rules(id, Purge::Yes);
             }
+        }
+    }
+
+    /// After each event: trials of encoders keep out of the way of processes.
+    pub(super) fn occupy(&mut self) {
+        let is_busy = self.has_children();
+        self.deps.trials.set_busy(is_busy);
+        if !is_busy {
+            self.shared.borrow_mut().overload = None;
+        }
+    }
+
+    /// Says in the reports of those concerned when processes ask the board's encoder for more than it can do.
+    pub(super) fn weigh(&mut self, now: Now) {
+        let Some(board) = self.deps.trials.board().filter(|board| board.is_capped()) else { return };
+        let Shared { runners, overload, .. } = &mut *self.shared.borrow_mut();
+        let demands: Vec<u64> = runners.values_mut().map(|runner| runner.demand(now, &board)).collect();
+        *overload = trial::overload(&board, demands);
+        if let Some(overload) = overload {
+            runners.values_mut().for_each(|runner| runner.warn_of(now, overload));
         }
     }
 

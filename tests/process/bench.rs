@@ -10,9 +10,10 @@ use rill::config::{self, Config, Environment};
 use rill::events::Events;
 use rill::media::Repairs;
 use rill::process::{Io, ProcessConfig, State};
+use rill::skills::trial;
 use rill::supervisor::resolve::ResolveEnv;
 use rill::supervisor::{self, Change, Command, Deps, Error, Handle, Outcome, ProcessView, Section, Walls};
-use rill::{hw, skills, storage, store, sys};
+use rill::{cgroup, hw, skills, storage, store, sys};
 
 use crate::fake::{self, PATIENCE};
 
@@ -23,6 +24,7 @@ pub(crate) struct Bench {
     pub(crate) alarms: Alarms,
     pub(crate) supervisor: Handle,
     pub(crate) skills: skills::Handle,
+    pub(crate) trials: trial::Handle,
     pub(crate) storage: storage::Handle,
 }
 
@@ -41,6 +43,13 @@ impl Bench {
 
     /// A daemon on what another one has left in `dir`.
     pub(crate) async fn start(dir: Rc<tempfile::TempDir>, variables: &[(&str, &str)]) -> Self {
+        let bench = Self::start_untried(dir, variables).await;
+        bench.trials.offer(trial::Board::default());
+        bench
+    }
+
+    /// As `start`, but nobody has said yet which encoders are to be tried.
+    pub(crate) async fn start_untried(dir: Rc<tempfile::TempDir>, variables: &[(&str, &str)]) -> Self {
         Self::start_when(dir, variables, async |skills| {
             assert!(skills.version().await.is_some(), "the fake says its version");
         })
@@ -49,7 +58,9 @@ impl Bench {
 
     /// As `start`, but nobody has asked FFmpeg for its version yet.
     pub(crate) async fn start_unasked(dir: Rc<tempfile::TempDir>) -> Self {
-        Self::start_when(dir, &[], async |_| {}).await
+        let bench = Self::start_when(dir, &[], async |_| {}).await;
+        bench.trials.offer(trial::Board::default());
+        bench
     }
 
     async fn start_when(
@@ -73,18 +84,22 @@ impl Bench {
         let skills =
             skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone(), hw::spawn(blocking.clone()));
         ready(&skills).await;
+        let groups = cgroup::Handle::without(cgroup::Absence::NoTree);
+        let deps = trial::Deps { skills: skills.clone(), groups: groups.clone(), blocking: blocking.clone() };
+        let trials = trial::spawn(config.ffmpeg.binary.clone(), &config.db_dir, deps);
         let events = Events::new([0; 6]);
         let deps = Deps {
             store,
             storage: storage.clone(),
             skills: skills.clone(),
+            trials: trials.clone(),
             events,
             sessions: rill::session::Registry::new(Now::read(), &config.sessions),
             blocking: blocking.clone(),
-            groups: rill::cgroup::Handle::without(rill::cgroup::Absence::NoTree),
+            groups,
         };
         let supervisor = supervisor::spawn(section(&config), config.db_dir.as_os_str(), db, deps);
-        Self { dir, blocking, alarms, supervisor, skills, storage }
+        Self { dir, blocking, alarms, supervisor, skills, trials, storage }
     }
 
     /// The configuration that these variables give.

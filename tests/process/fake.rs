@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Addresses look like `exit:3`, `stall`, `deaf`, `flood`, `chatter`, `fork:<file>`, `pid:<file>`, `progress`, `say:<text>`;
+/// Addresses look like `exit:3`, `stall`, `deaf`, `flood`, `chatter`, `encode`, `fork:<file>`, `pid:<file>`, `progress`, `say:<text>`;
 /// a word that means nothing says `ready` and waits for SIGINT.
 const SCRIPT: &str = r#"#!/bin/sh
 case "$1 $2" in
@@ -37,6 +37,12 @@ while :; do
   n=$((n + 1))
   case $what in
     progress) printf 'frame=%s\nfps=10\nout_time_us=%s00000\nspeed=1x\nprogress=continue\n' $n $n >&3 ;;
+    encode)
+      [ $n = 1 ] && cat >&2 <<END
+Output #0, mpegts, to '-':
+  Stream #0:0: Video: h264, yuv420p(progressive), 1920x1080, q=2-31, 3000 kb/s, 30 fps, 90k tbn
+END
+      printf 'frame=%s\nprogress=continue\n' $n >&3 ;;
     chatter)
       printf 'frame=%s\nout_time_us=%s00000\nprogress=continue\n' $n $n >&3
       [ $((n % 10)) = 0 ] && seq -f "$n line %.0f" 20000 >&2 ;;

@@ -6,3 +6,4 @@ mod child;
 mod fake;
 mod stock;
 mod supervisor;
+mod trials;

@@ -3,16 +3,76 @@
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use crate::http::response::json;
+use serde_json::{Value, json};
+
+use crate::http::response;
 use crate::http::{Answer, Context, Request};
+use crate::media;
+use crate::skills::trial::{Outcome, SIZES, Trial};
 use crate::skills::{Codec, Device, DeviceFormat, Library, Named, Skills, Version};
 
 pub(crate) async fn get(ctx: &Context, _req: Request) -> Answer {
-    json(&Out::from(&*ctx.skills.skills().await))
+    answer(ctx, &*ctx.skills.skills().await)
 }
 
 pub(crate) async fn reload(ctx: &Context, _req: Request) -> Answer {
-    json(&Out::from(&*ctx.skills.reload().await))
+    answer(ctx, &*ctx.skills.reload().await)
+}
+
+fn answer(ctx: &Context, skills: &Skills) -> Answer {
+    let rill = json!({ "encoders": encoders(ctx, skills), "load": load(ctx) });
+    response::json(&Out { rill, ..Out::from(skills) })
+}
+
+/// What is known of the hardware encoders that FFmpeg lists. FFmpeg's own lists name them whatever that is: clients of
+/// the reference expect these lists as FFmpeg prints them.
+pub(crate) fn encoders(ctx: &Context, skills: &Skills) -> Vec<Value> {
+    let trials = ctx.trials.latest();
+    trials.iter().filter(|trial| skills.has_encoder(&trial.encoder)).map(encoder).collect()
+}
+
+/// Macroblocks per second that running processes ask of the board's encoder; `null` while they are not too many.
+pub(crate) fn load(ctx: &Context) -> Value {
+    ctx.supervisor
+        .overload()
+        .map_or(Value::Null, |overload| json!({ "asked": overload.asked, "limit": overload.limit }))
+}
+
+fn encoder(trial: &Trial) -> Value {
+    let codec = match trial.codec {
+        media::Codec::H264 => "h264",
+        media::Codec::Hevc => "hevc",
+    };
+    let sizes = SIZES.iter().zip(&trial.sizes).map(|(size, outcome)| {
+        let state = match outcome {
+            Some(Ok(_)) => "works",
+            Some(Err(_)) => "fails",
+            None => "untried",
+        };
+        json!({
+            "width": size.width,
+            "height": size.height,
+            "state": state,
+            "fps": outcome.as_ref().and_then(|outcome| outcome.as_ref().ok()?.fps),
+            "reason": reason(outcome.as_ref()),
+        })
+    });
+    json!({
+        "name": trial.encoder,
+        "codec": codec,
+        "device": trial.device.as_ref().map(|path| path.to_string_lossy()),
+        "state": trial.state.name(),
+        "reason": trial.reason,
+        "repeats_parameter_sets": trial.shown.map(|shown| shown.repeats_parameter_sets),
+        "obeys_keyframe_interval": trial.shown.map(|shown| shown.obeys_keyframe_interval()),
+        "keyframe_interval": trial.shown.map(|shown| shown.keyframe_interval),
+        "macroblocks_per_second": trial.macroblocks_per_second,
+        "sizes": sizes.collect::<Vec<_>>(),
+    })
+}
+
+fn reason(outcome: Option<&Outcome>) -> &str {
+    outcome.and_then(|outcome| outcome.as_ref().err()).map_or("", String::as_str)
 }
 
 #[derive(Serialize)]
@@ -24,6 +84,7 @@ struct Out<'a> {
     devices: Sides<'a, DeviceFormat>,
     formats: Sides<'a, Named>,
     protocols: Protocols<'a>,
+    rill: Value,
 }
 
 #[derive(Serialize)]
@@ -74,6 +135,7 @@ impl<'a> From<&'a Skills> for Out<'a> {
             devices: Sides { demuxers: List(&skills.input_devices), muxers: List(&skills.output_devices) },
             formats: Sides { demuxers: List(&skills.demuxers), muxers: List(&skills.muxers) },
             protocols: Protocols { input: List(&skills.input_protocols), output: List(&skills.output_protocols) },
+            rill: Value::Null,
         }
     }
 }
@@ -190,9 +252,34 @@ impl Wire for Device {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
+    use crate::skills::trial::{Shown, State};
+
+    #[test]
+    fn an_encoder_with_its_corrections() {
+        let shown = Shown { fps: Some(29.5), repeats_parameter_sets: false, keyframe_interval: 60 };
+        let trial = Trial {
+            encoder: "h264_v4l2m2m".to_owned(),
+            codec: media::Codec::H264,
+            device: Some("/dev/video11".into()),
+            macroblocks_per_second: Some(245_760),
+            state: State::Works,
+            reason: String::new(),
+            shown: Some(shown),
+            sizes: [Some(Ok(shown)), Some(Err("CMA".to_owned())), None],
+        };
+        let expected = json!({
+            "name": "h264_v4l2m2m", "codec": "h264", "device": "/dev/video11", "state": "works", "reason": "",
+            "repeats_parameter_sets": false, "obeys_keyframe_interval": false, "keyframe_interval": 60,
+            "macroblocks_per_second": 245_760,
+            "sizes": [
+                {"width": 640, "height": 480, "state": "works", "fps": 29.5, "reason": ""},
+                {"width": 1280, "height": 720, "state": "fails", "fps": null, "reason": "CMA"},
+                {"width": 1920, "height": 1080, "state": "untried", "fps": null, "reason": ""},
+            ],
+        });
+        assert_eq!(encoder(&trial), expected);
+    }
 
     #[test]
     fn empty_lists_are_arrays_but_a_codec_without_encoders_has_null() {

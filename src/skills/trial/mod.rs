@@ -97,6 +97,13 @@ pub struct Shown {
     pub keyframe_interval: u32,
 }
 
+impl Board {
+    /// Whether there is anything to hold demands against.
+    pub fn is_capped(&self) -> bool {
+        self.candidates.iter().any(|candidate| candidate.macroblocks_per_second.is_some())
+    }
+}
+
 impl Shown {
     /// Key frames came where they were asked for.
     pub fn obeys_keyframe_interval(&self) -> bool {

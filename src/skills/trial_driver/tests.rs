@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::super::trial::{Candidate, GOP, SIZES, Shown, State};
 use super::*;
 use crate::base::alarm::Alarms;
+use crate::hw;
 use crate::media::Codec;
 
 /// Long enough for anything that ends by itself.
@@ -82,7 +83,8 @@ impl Fake {
 
     fn start(&self, patience: Patience) -> Handle {
         let blocking = Blocking::default();
-        let skills = super::super::spawn(self.path("ffmpeg"), blocking.clone(), Alarms::default());
+        let skills =
+            super::super::spawn(self.path("ffmpeg"), blocking.clone(), Alarms::default(), hw::spawn(blocking.clone()));
         let deps = Deps { skills, groups: cgroup::Handle::without(cgroup::Absence::NoTree), blocking };
         spawn_with(self.path("ffmpeg"), self.dir.path(), deps, patience)
     }
