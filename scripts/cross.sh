@@ -45,9 +45,7 @@ cross_to() {
 need_cross() {
   [ "$(id -u)" -eq 0 ] || die "this makes a chroot and mounts into it: run it as root"
   [ "$(dpkg --print-architecture)" = amd64 ] || die "cross builds start from an amd64 system"
-  need mmdebstrap=mmdebstrap unshare=util-linux flock=util-linux \
-    /etc/ssl/certs/ca-certificates.crt=ca-certificates \
-    /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+  need unshare=util-linux flock=util-linux /etc/ssl/certs/ca-certificates.crt=ca-certificates
   mkdir -p "$CACHE"
   CACHE=$(realpath "$CACHE")
   root=$CACHE/root
@@ -75,10 +73,9 @@ hold() {
   flock --wait 7200 "$1" "$held" || die "$root has been in use for two hours"
 }
 
-# make_root: root.new from nothing, with a list of its packages. Mounts end with their namespace, whatever happens.
+# make_root: root.new from nothing, with a list of its packages.
 make_root() {
-  local mirror begin=$SECONDS
-  mirror=$(debian_mirror)
+  local begin=$SECONDS
   say "making the build environment (two minutes and 300 MB to download)"
   rm -rf "$root.new"
   cat >"$CACHE/hook" <<HOOK
@@ -93,12 +90,10 @@ chroot "\$1" sh -ec 'cd /debs; apt-get -o APT::Sandbox::User=root -o Acquire::Re
 rm -rf "\$1/debs" "\$1/var/lib/apt/lists" "\$1/usr/share/doc"
 HOOK
   chmod +x "$CACHE/hook"
-  unshare --mount timeout 3600 mmdebstrap --quiet --mode=root --variant=apt --skip=check/qemu \
+  make_debian 3600 "$SUITE" "$root.new" "deb $(debian_mirror) $LIBC main" --variant=apt --skip=check/qemu \
     --architectures=amd64,armhf,arm64 --include="$TOOLS" \
-    --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Retries "3"' --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' --customize-hook="$CACHE/hook" \
-    "$SUITE" "$root.new" "deb $mirror $SUITE main" "deb $mirror $LIBC main" || die "mmdebstrap failed"
+    --dpkgopt='path-exclude=/usr/share/locale/*' --customize-hook="$CACHE/hook"
   sed -i '1i # The build environment of scripts/cross: use, package, architecture, version. Made by --update-lock.' \
     "$root.new/packages"
   say "made in $((SECONDS - begin)) s, $(du -sh "$root.new" | cut -f 1)"

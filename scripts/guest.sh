@@ -41,7 +41,7 @@ need_guest() {
 make_guest() {
   local mirror begin=$SECONDS
   [ "$(id -u)" -eq 0 ] || die "making a guest needs root"
-  need debootstrap=debootstrap mmdebstrap=mmdebstrap unshare=util-linux \
+  need debootstrap=debootstrap unshare=util-linux \
     /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
   mirror=$(debian_mirror)
   rm -rf "$guest" "$guest.new"
@@ -51,10 +51,8 @@ make_guest() {
     "$suite" "$guest.new/tree" "$mirror" >"$guest.new/log" 2>&1 || die "debootstrap: $(tail -n 5 "$guest.new/log")"
   plain_packages "$guest.new/tree/var/cache/apt/archives"
   say "$suite $arch: unpacking its kernel"
-  unshare --mount timeout 1800 mmdebstrap --quiet --variant=extract --mode=root --skip=check/qemu \
-    --architectures="$arch" --include="$guest_kernel,busybox-static" --aptopt='Acquire::Languages "none"' \
-    --aptopt='Acquire::Retries "3"' --aptopt='APT::Install-Recommends "false"' \
-    "$suite" "$guest.new/kernel" "deb $mirror $suite main" || die "mmdebstrap failed"
+  make_debian 1800 "$suite" "$guest.new/kernel" --variant=extract --skip=check/qemu \
+    --architectures="$arch" --include="$guest_kernel,busybox-static"
   lay_out
   mke2fs -q -F -t ext4 -O ^has_journal -d "$guest.new/tree" "$guest.new/disk" "$GUEST_DISK" >/dev/null
   rm -rf "$guest.new/tree" "$guest.new/kernel"

@@ -7,6 +7,7 @@ import fcntl
 import http.client
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -52,6 +53,29 @@ def binary():
     path = os.environ.get("RILL", os.path.join(target, "release", "rill"))
     require(os.access(path, os.X_OK), f"{path} is missing; build it (cargo build --release) or set RILL")
     return os.path.abspath(path)
+
+
+def golden_exceptions(work):
+    """What golden runs leave out, as arguments of run-golden.py: the register rows that decisions.md fixes, and the cases of
+    both lists, which are put into a file in `work`."""
+    quirks = []
+    with open(f"{ROOT}/tests/contract/decisions.md", encoding="utf-8") as f:
+        for row in re.finditer(r"^\| (H[^|]*) \| \*\*fix\*\*", f.read(), re.MULTILINE):
+            quirks += row[1].split()
+    ignored = os.path.join(work, "ignored")
+    with open(ignored, "w", encoding="utf-8") as f:
+        for part in ("skip", "later"):
+            with open(f"{ROOT}/tests/golden-{part}.txt", encoding="utf-8") as lines:
+                f.write(lines.read())
+    return ["--ignore-list", ignored, "--ignore-quirks", ",".join(quirks)]
+
+
+def ffprobe(url, limit):
+    """The streams that ffprobe finds, none if it fails, and what it says about it."""
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_streams", url]
+    done = subprocess.run(command, capture_output=True, timeout=limit)
+    streams = json.loads(done.stdout or "{}").get("streams", []) if done.returncode == 0 else []
+    return streams, done.stderr.decode("utf-8", "replace")
 
 
 def free_port():

@@ -70,6 +70,18 @@ debian_mirror() {
   printf '%s\n' "$mirror"
 }
 
+# make_debian SECONDS SUITE FOLDER OPTION|SOURCE...: a Debian from this machine's mirror, without recommended packages. Its
+# mounts end with their namespace, whatever happens.
+make_debian() {
+  local limit=$1 suite=$2 folder=$3 mirror
+  shift 3
+  need mmdebstrap=mmdebstrap unshare=util-linux /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+  mirror=$(debian_mirror)
+  unshare --mount timeout "$limit" mmdebstrap --quiet --mode=root --aptopt='Acquire::Languages "none"' \
+    --aptopt='Acquire::Retries "3"' --aptopt='APT::Install-Recommends "false"' \
+    "$suite" "$folder" "deb $mirror $suite main" "$@" || die "mmdebstrap failed"
+}
+
 # at_least VERSION MINIMUM
 at_least() {
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
