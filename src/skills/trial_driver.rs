@@ -337,6 +337,7 @@ impl Driver {
                 cut.push(&attempt.encoder);
             }
             self.ledger.note(attempt, outcome, was_cut);
+            self.save().await;
             self.publish(board);
         }
         true

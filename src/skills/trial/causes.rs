@@ -13,16 +13,11 @@ const LINE_BYTES: usize = 300;
 
 /// What is searched for, and what it means. Sources: FFmpeg's libavcodec/v4l2_m2m_enc.c, libavutil/hwcontext_vaapi.c,
 /// raspberrypi/linux issues 3171, 3467, 3974, 4906.
-const CAUSES: [(&str, &str); 13] = [
+const CAUSES: [(&str, &str); 12] = [
     (
-        "Cannot allocate memory",
+        "VIDIOC_REQBUFS failed: Cannot allocate memory",
         "the board has too little memory for it: give contiguous memory (CMA), on a Raspberry Pi dtoverlay=cma,cma-256 in \
          config.txt, elsewhere cma=256M for the kernel",
-    ),
-    (
-        "Failed enabling",
-        "the board has too little memory for it: give contiguous memory (CMA), on a Raspberry Pi dtoverlay=cma,cma-256 in \
-         config.txt",
     ),
     ("STREAMON failed", "its driver refuses this size at 30 frames a second: beyond the level that it allows"),
     (
@@ -35,7 +30,7 @@ const CAUSES: [(&str, &str); 13] = [
     ),
     ("No VA display found", "the GPU has no VAAPI driver here: install the one for its vendor"),
     ("Failed to initialise VAAPI connection", "the GPU has no VAAPI driver here: install the one for its vendor"),
-    ("No usable encoding", "the GPU does not encode this codec"),
+    ("No usable encoding", "the GPU does not encode this codec, or only with -low_power 1"),
     ("MFX session", "Intel's Quick Sync driver is not there"),
     ("libcuda", "NVIDIA's driver is not there"),
     ("libnvidia-encode", "NVIDIA's driver is not there"),

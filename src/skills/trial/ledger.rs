@@ -27,7 +27,7 @@ pub(in crate::skills) struct Versions {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::skills) struct Ledger {
     versions: Versions,
-    /// Rounds of trials that began and had no end: the box went down.
+    /// Rounds that began and came neither to an outcome nor to an end: the box went down.
     begun: u64,
     /// By encoder, then by size.
     outcomes: BTreeMap<String, [Option<Outcome>; SIZES.len()]>,
@@ -41,8 +41,8 @@ impl Ledger {
         }
     }
 
-    /// A round begins. To be kept on flash before the first trial: a driver that takes the box down must not do so at
-    /// every start.
+    /// A round begins. To be kept on flash before the first trial, as is each outcome: a driver that takes the box down
+    /// must not do so at every start.
     pub(in crate::skills) fn begin(&mut self) {
         self.begun = self.begun.saturating_add(1);
     }
@@ -74,6 +74,8 @@ impl Ledger {
 
     /// Notes what came of an attempt. Who did not come to an end is not tried at larger sizes.
     pub(in crate::skills) fn note(&mut self, attempt: &Attempt, outcome: Outcome, was_cut: bool) {
+        // The box has survived it; what comes next is another matter.
+        self.begun = self.begun.min(1);
         let outcomes = self.outcomes.entry(attempt.encoder.clone()).or_default();
         for (place, size) in SIZES.iter().enumerate() {
             if *size == attempt.size || was_cut && size.width > attempt.size.width {
@@ -265,6 +267,9 @@ mod tests {
             ledger = Ledger::read(&ledger.document()).expect("written just now");
         }
         assert!(ledger.is_dangerous());
+        let mut survived = ledger.clone();
+        survived.note(&survived.attempts(&board(&["h264_vaapi"]), false)[0], Ok(GOOD), false);
+        assert!(!survived.is_dangerous());
         let mut updated = ledger.clone();
         updated.adopt(Versions { kernel: "repaired".to_owned(), ..Versions::default() });
         assert!(!updated.is_dangerous());

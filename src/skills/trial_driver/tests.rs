@@ -1,7 +1,7 @@
 //! The owner against programs that stand for FFmpeg, and its judge against a real one.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use tempfile::TempDir;
 
@@ -234,12 +234,11 @@ fn outcomes_are_kept_until_an_update() {
         let first = fake.first(CALM).await.latest();
         let (runs, text) = (fake.runs(), fs::read(&file).expect("outcomes are kept"));
         assert_eq!(runs, 2 * SIZES.len());
-        fs::remove_file(&file).expect("it is there");
-        fs::write(&file, &text).expect("written");
-        let written = fs::metadata(&file).expect("it is there").modified().expect("it has a time");
+        let written = fs::metadata(&file).expect("it is there").ino();
         let second = fake.first(CALM).await;
         assert_eq!((fake.runs(), second.latest()), (runs, first));
-        assert_eq!(fs::metadata(&file).expect("it is there").modified().expect("it has a time"), written);
+        assert_eq!(fs::metadata(&file).expect("it is there").ino(), written);
+        assert_eq!(fs::read(&file).expect("it is there"), text);
 
         fake.install("7.1.1-longer", "lavfi");
         fake.first(CALM).await;
@@ -251,6 +250,28 @@ fn outcomes_are_kept_until_an_update() {
         fs::write(&file, "torn").expect("written");
         assert_eq!(states(&fake.first(CALM).await)[0].1, State::Works);
         assert_eq!(fake.runs(), 4 * runs);
+    });
+}
+
+#[test]
+fn a_device_or_an_ffmpeg_that_comes_later_is_tried_later() {
+    let (fake, other) =
+        (Fake::new(&[("h264_vaapi", GOOD), ("h264_qsv", GOOD)]), Fake::new(&[("h264_vaapi", "exit 1")]));
+    block_on(async {
+        let handle = fake.start(CALM);
+        let mut board = fake.board();
+        board.candidates[1].device = Err("unplugged".to_owned());
+        handle.offer(board);
+        handle.ready().await;
+        check(&handle, "h264_qsv", Err("unplugged"));
+        assert_eq!(fake.runs(), SIZES.len());
+        handle.offer(fake.board());
+        until(|| handle.latest()[1].sizes.iter().all(Option::is_some)).await;
+        check(&handle, "h264_qsv", Ok((true, GOP)));
+        assert_eq!(fake.runs(), 2 * SIZES.len(), "what was tried is not tried again");
+        // Skills and trials are told side by side; the lists still are those of the first.
+        handle.configure(other.path("ffmpeg")).await;
+        until(|| other.runs() > 0 && handle.latest()[0].state == State::Fails).await;
     });
 }
 
