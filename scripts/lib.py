@@ -201,8 +201,8 @@ class Daemon:
             "CORE_CONFIGFILE": f"{self.work}/config.json", "CORE_ADDRESS": f"127.0.0.1:{self.port}",
             "CORE_DB_DIR": f"{self.work}/db", "CORE_STORAGE_DISK_DIR": f"{self.work}/data",
             "CORE_STORAGE_MEMORY_AUTH_ENABLE": "false", "CORE_HOST_AUTO": "false", "CORE_UPDATE_CHECK": "false",
-            # Not that of this machine, whatever a test asks for.
-            "RILL_ADMIN_SOCKET": f"{self.work}/admin.sock",
+            # Not those of this machine, whatever a test asks for.
+            "RILL_ADMIN_SOCKET": f"{self.work}/admin.sock", "RILL_BOARD_ROOT": f"{self.work}/board",
         }
         self.env.update(env or {})
 

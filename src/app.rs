@@ -153,8 +153,7 @@ impl App {
         let (control, requests) = control::channel();
         let config = config::Handle::new(loaded, blocking.clone(), alarms.clone(), now);
         let active = config.active();
-        let routes = routes(&active)?;
-        let section = supervisor_section(&active, config.file())?;
+        let (routes, section) = (routes(&active)?, supervisor_section(&active, config.file())?);
         let state = lock_state(&active.db_dir, &alarms, now);
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
         let sessions = session::Registry::new(now, &active.sessions);
@@ -180,11 +179,12 @@ impl App {
             events: events.clone(),
             sessions: sessions.clone(),
             blocking: blocking.clone(),
-            groups,
+            groups: groups.clone(),
         };
         let supervisor = supervisor::spawn(section, active.db_dir.as_os_str(), db, deps);
         let keys = fetch_keys(&active, &client, &alarms);
-        let deps = monitor_deps(&streams, &alarms, &blocking, &log, &sessions, &storage, &supervisor);
+        let board = board(&active, &groups);
+        let deps = monitor_deps(board, &streams, &alarms, &blocking, &log, &sessions, &storage, &supervisor);
         let counters = deps.requests.clone();
         let monitor = monitor::spawn(now, &active.metrics, deps);
         let outside = start_outside(&active, &alarms, &client, &config, &monitor);
@@ -424,6 +424,17 @@ fn storage_deps(config: &Config, blocking: &Blocking, alarms: &Alarms, shelf: &S
     }
 }
 
+/// What the monitor looks at. Tests have boards of their own.
+fn board(config: &Config, groups: &cgroup::Handle) -> monitor::Board {
+    let root = std::env::var_os("RILL_BOARD_ROOT").unwrap_or_else(|| "/".into());
+    // Where nothing is delegated, children are held in another way, which is not the board's fault.
+    let handed = groups.controllers();
+    let is_missing = |name: &&str| handed.is_ok_and(|handed| !handed.contains(name));
+    let missing = ["memory", "cpu", "pids"].into_iter().filter(is_missing).collect();
+    let state = std::path::absolute(&config.db_dir).unwrap_or_else(|_| config.db_dir.clone());
+    monitor::Board { root: root.into(), state, missing }
+}
+
 /// Another place than systemd's is for tests and for systems that are put together in another way.
 fn admin() -> Admin {
     Admin::new(std::env::var_os("RILL_ADMIN_SOCKET").unwrap_or_else(|| admin_client::SOCKET.into()))
@@ -441,7 +452,9 @@ fn start_outside(
     outside::spawn(outside_section(active), deps)
 }
 
+#[expect(clippy::too_many_arguments, reason = "one for each handle")]
 fn monitor_deps(
+    board: monitor::Board,
     streams: &Streams,
     alarms: &Alarms,
     blocking: &Blocking,
@@ -453,6 +466,7 @@ fn monitor_deps(
     monitor::Deps {
         alarms: alarms.clone(),
         blocking: blocking.clone(),
+        board,
         log: log.clone(),
         relay: streams.relay.clone(),
         requests: Requests::default(),

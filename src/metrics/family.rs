@@ -31,6 +31,7 @@ pub enum Family {
     Relay,
     Rtmp,
     Group,
+    Health,
 }
 
 /// One value of each subject of a family.
@@ -123,7 +124,8 @@ impl Family {
             | Self::Repairs
             | Self::Srt
             | Self::SrtDatagrams
-            | Self::Rtmp => &[],
+            | Self::Rtmp
+            | Self::Health => &[],
         }
     }
 
@@ -159,6 +161,10 @@ impl Family {
             Self::Relay => RELAY,
             Self::Rtmp => RTMP,
             Self::Group => GROUP,
+            Self::Health => {
+                by!("rill_health", "condition": "under_voltage" "heat" "storage_full" "storage_failing" "clock"
+                "link" "controllers" "receive_buffer")
+            }
             Self::LogEntries => by!("rill_log_entries_total", "level": "error" "warn" "info" "debug"),
             Self::Srt => SRT,
             Self::SrtDatagrams => by!("rill_srt_datagrams_total", "verdict": "taken" "filtered" "stray"),

@@ -72,6 +72,7 @@ const EXPOSED: &[Exposed] = &[
     own(Kind::Gauge, "rill_heap_used_bytes", "Bytes of the heap that are allocated"),
     own(Kind::Gauge, "rill_heap_free_bytes", "Bytes of the heap that are kept for later"),
     own(Kind::Counter, "rill_panics_total", "Panics that cost a request, a connection or a run"),
+    own(Kind::Gauge, "rill_health", "1 for each thing that is wrong with the board, as an alarm says"),
     own(Kind::Gauge, "rill_alarms", "Standing alarms, which GET /api lists"),
     own(Kind::Counter, "rill_log_entries_total", "Entries of the log by level"),
     own(Kind::Gauge, "rill_http_connections", "Open HTTP connections"),
@@ -249,6 +250,7 @@ mod tests {
             Family::Relay,
             Family::Rtmp,
             Family::Group,
+            Family::Health,
         ]);
         for column in families.flat_map(Family::columns) {
             let is_exposed = EXPOSED.iter().any(|exposed| exposed.metric == column.metric);

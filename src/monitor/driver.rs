@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::health::Health;
+use super::health_driver::{self, Board};
 use super::{cpu, rows};
 use crate::base::alarm::Alarms;
 use crate::base::blocking::{Blocking, Lane};
@@ -38,6 +40,7 @@ const TICK_PATIENCE: Duration = Duration::from_millis(100);
 pub struct Deps {
     pub alarms: Alarms,
     pub blocking: Blocking,
+    pub board: Board,
     pub log: log::Handle,
     pub relay: Relay,
     pub requests: Requests,
@@ -52,8 +55,9 @@ pub struct Deps {
 #[derive(Clone)]
 pub struct Handle(Rc<Inner>);
 
-struct Inner {
-    deps: Deps,
+pub(super) struct Inner {
+    pub(super) deps: Deps,
+    pub(super) health: RefCell<Health>,
     started: Instant,
     cgroups: Cgroups,
     cpu: RefCell<cpu::Meter>,
@@ -85,7 +89,8 @@ struct Buckets {
     busy: Cell<bool>,
 }
 
-/// Makes the monitor; its ticker runs on the current `LocalSet` while `section` asks for a history.
+/// Makes the monitor; it looks after the board on the current `LocalSet`, where its ticker runs, too, while `section` asks
+/// for a history.
 pub fn spawn(now: Now, section: &config::Metrics, deps: Deps) -> Handle {
     let cgroups = Cgroups::find();
     let mut cpu = cpu::Meter::default();
@@ -94,6 +99,7 @@ pub fn spawn(now: Now, section: &config::Metrics, deps: Deps) -> Handle {
     }
     let handle = Handle(Rc::new(Inner {
         deps,
+        health: RefCell::new(Health::new(now.mono)),
         started: now.mono,
         cgroups,
         cpu: RefCell::new(cpu),
@@ -104,6 +110,7 @@ pub fn spawn(now: Now, section: &config::Metrics, deps: Deps) -> Handle {
         ticker: RefCell::default(),
     }));
     handle.configure(section);
+    task::spawn(health_driver::watch(Rc::downgrade(&handle.0)));
     handle
 }
 
@@ -142,6 +149,7 @@ impl Handle {
         let mut rows = self.0.sample(now, PATIENCE, |_| true).await;
         let history = self.0.history.borrow().as_ref().map(|history| (history.bytes(), history.samples()));
         rows.extend(rows::daemon(&self.0.deps, usage::own(), history));
+        rows.push(Row::new(Family::Health, Vec::new(), self.0.health.borrow().values()));
         exposition(core, &rows)
     }
 

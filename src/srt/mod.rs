@@ -24,7 +24,7 @@ mod stream_id;
 pub use connection::{DELAY, PEER_IDLE};
 pub use journal::{Entries, Entry};
 pub use listener::CONNECTIONS;
-pub use server::{Deps, Error, Handle, Prepared, spawn};
+pub use server::{Deps, Error, Handle, Prepared, SOCKET_BUFFER, spawn};
 pub use stats::{Count, Level, Stats, Totals};
 
 use crate::base::clock::Now;

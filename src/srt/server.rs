@@ -39,7 +39,7 @@ use crate::session::{Kind, Registry};
 use crate::sys::{self, udp};
 
 /// Kernel memory for each direction: bursts of key frames, and floods that must not crowd out handshakes.
-const SOCKET_BUFFER: i32 = 4 * 1024 * 1024;
+pub const SOCKET_BUFFER: i32 = 4 * 1024 * 1024;
 /// Input is taken together in this time while data moves.
 const STEP: Duration = Duration::from_millis(5);
 /// Batches of datagrams that one step takes before connections are served.

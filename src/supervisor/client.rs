@@ -13,8 +13,7 @@ use super::runner::Runner;
 use super::table::Entry;
 use super::{Change, Companion, Error, Measured, Outcome, ProbeView, ProcessView, Stored, Whole};
 use crate::base::clock::Now;
-use crate::process::ProcessConfig;
-use crate::process::Transitions;
+use crate::process::{ProcessConfig, State, Transitions};
 use crate::skills::trial::Overload;
 
 /// Cheap handle to the supervisor.
@@ -107,6 +106,12 @@ impl Handle {
         let valid = table.entries().iter().filter(|entry| entry.resolved.is_ok());
         let measured = valid.filter_map(|entry| Some(runners.get_mut(&entry.key)?.measure(now, entry)));
         (measured.collect(), total)
+    }
+
+    /// Whether a process runs or comes up.
+    pub fn has_running(&self) -> bool {
+        let is_up = |state| matches!(state, State::Starting | State::Running | State::Finishing);
+        self.shared.borrow().runners.values().any(|runner| is_up(runner.state()))
     }
 
     /// Grows with each change of definitions, orders and metadata.

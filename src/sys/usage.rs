@@ -50,13 +50,16 @@ pub struct Interface {
 pub struct Volume {
     pub total: u64,
     pub used: u64,
+    /// What programs without special rights may still write; file systems keep some for root.
+    pub free: u64,
 }
 
 impl Volume {
-    /// From numbers of blocks and the size of one.
-    fn new(blocks: u64, free: u64, unit: u64) -> Self {
+    /// From numbers of blocks, free ones and those of them for everyone, and the size of one.
+    fn new(blocks: u64, free: u64, open: u64, unit: u64) -> Self {
         let used = blocks.saturating_sub(free);
-        Self { total: blocks.saturating_mul(unit), used: used.saturating_mul(unit) }
+        let bytes = |blocks: u64| blocks.saturating_mul(unit);
+        Self { total: bytes(blocks), used: bytes(used), free: bytes(open.min(free)) }
     }
 }
 
@@ -150,7 +153,7 @@ pub fn volume(path: &Path) -> io::Result<Volume> {
     }
     #[allow(clippy::useless_conversion)] // its width is the system's
     let unit = u64::from(stat.f_frsize);
-    Ok(Volume::new(stat.f_blocks, stat.f_bfree, unit))
+    Ok(Volume::new(stat.f_blocks, stat.f_bfree, stat.f_bavail, unit))
 }
 
 /// What the daemon uses.
@@ -263,8 +266,10 @@ mod tests {
 
     #[test]
     fn volumes_beyond_4_gib_and_16_tib() {
-        assert_eq!(Volume::new(1 << 20, 1 << 19, 4096), Volume { total: 1 << 32, used: 1 << 31 });
-        assert_eq!(Volume::new(1 << 33, 1, 4096), Volume { total: 1 << 45, used: (1 << 45) - 4096 });
+        let half = Volume { total: 1 << 32, used: 1 << 31, free: 1 << 30 };
+        assert_eq!(Volume::new(1 << 20, 1 << 19, 1 << 18, 4096), half);
+        let full = Volume { total: 1 << 45, used: (1 << 45) - 4096, free: 4096 };
+        assert_eq!(Volume::new(1 << 33, 1, 2, 4096), full);
         let own = volume(Path::new("/")).expect("a volume");
         assert!(own.used <= own.total);
         assert!(volume(Path::new("/nowhere")).is_err() && volume(Path::new("a\0b")).is_err());

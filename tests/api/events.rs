@@ -12,13 +12,13 @@ use crate::harness::http::{self, Request};
 use crate::harness::{Daemon, Setup};
 
 /// One listener; reading waits for the next event.
-struct Stream {
+pub(crate) struct Stream {
     lines: BufReader<TcpStream>,
 }
 
 impl Stream {
     #[track_caller]
-    fn open(daemon: &Daemon, query: &str, headers: &[(&str, &str)]) -> Self {
+    pub(crate) fn open(daemon: &Daemon, query: &str, headers: &[(&str, &str)]) -> Self {
         let mut stream = http::connect(daemon.address(), http::TIMEOUT).expect("a connection");
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("GET /api/v3/events?{query} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
@@ -58,7 +58,7 @@ impl Stream {
     }
 
     #[track_caller]
-    fn expect(&mut self, expected: &str) -> Value {
+    pub(crate) fn expect(&mut self, expected: &str) -> Value {
         let (kind, _, data) = self.next().unwrap_or_else(|| panic!("no {expected}"));
         assert_eq!(kind, expected, "{data}");
         data

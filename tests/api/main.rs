@@ -13,6 +13,7 @@ mod files;
 mod golden;
 mod graph;
 mod harness;
+mod health;
 mod hostile;
 mod import;
 mod metrics;

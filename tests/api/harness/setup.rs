@@ -177,8 +177,9 @@ pub(super) fn environment(setup: &Setup, variables: &Variables) -> BTreeMap<Stri
     set("CORE_STORAGE_MIMETYPES_FILE", format!("{work}/mime.types"));
     set("CORE_HOST_AUTO", "false".to_owned());
     set("CORE_UPDATE_CHECK", "false".to_owned());
-    // Not that of this machine, whatever a test asks for.
+    // Not those of this machine, whatever a test asks for.
     set("RILL_ADMIN_SOCKET", format!("{work}/admin.sock"));
+    set("RILL_BOARD_ROOT", format!("{work}/board"));
     if setup.proxied {
         set("RILL_TRUSTED_PROXIES", "127.0.0.1/32,::1/128".to_owned());
     }
