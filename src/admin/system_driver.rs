@@ -48,8 +48,8 @@ pub(super) enum Error {
     Missing(&'static str),
     #[error("{command} can't be run")]
     Run { command: String, source: io::Error },
-    #[error("{command} took longer than {} seconds", CHILD_TIME.as_secs())]
-    TimedOut { command: String },
+    #[error("{command} took longer than {} seconds", limit.as_secs())]
+    TimedOut { command: String, limit: Duration },
     #[error("{command} failed: {said}")]
     Failed { command: String, said: String },
     #[error("there is no network interface {name}; there are: {known}")]
@@ -69,6 +69,7 @@ pub(super) enum Error {
 /// A system below a root folder; programs and files of requests are looked for there.
 pub struct System {
     root: PathBuf,
+    child_time: Duration,
 }
 
 /// What is left to do when the answer has been given.
@@ -90,7 +91,7 @@ enum Step {
 
 impl System {
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), child_time: CHILD_TIME }
     }
 
     /// Main processes of the services that may ask.
@@ -273,7 +274,7 @@ impl System {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(fault)?;
-        let end = Instant::now() + CHILD_TIME;
+        let end = Instant::now() + self.child_time;
         let status = loop {
             match child.try_wait().map_err(fault)? {
                 Some(status) => break status,
@@ -281,7 +282,7 @@ impl System {
                 None => {
                     let _ = child.kill();
                     let _ = child.wait();
-                    return Err(Error::TimedOut { command });
+                    return Err(Error::TimedOut { command, limit: self.child_time });
                 }
             }
         };
@@ -310,5 +311,50 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
         Ok(entry) if entry.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_hangs_is_ended() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("usr/bin")).unwrap();
+        fs::create_dir_all(root.path().join("hang")).unwrap();
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/admin/program");
+        symlink(program, root.path().join("usr/bin/hostnamectl")).unwrap();
+        fs::write(root.path().join("hang/hostnamectl-set-hostname"), "").unwrap();
+        let system = System { child_time: Duration::from_secs(1), ..System::new(root.path()) };
+        let verb = Verb::parse(b"hostname box").unwrap();
+        let error = system.perform(&verb).map(drop).unwrap_err();
+        assert_eq!(error.to_string(), "hostnamectl set-hostname box took longer than 1 seconds");
+        let pid = fs::read_to_string(root.path().join("pid")).unwrap();
+        assert!(!Path::new("/proc").join(pid.trim()).exists(), "{pid}");
+        // The next one may try.
+        fs::remove_file(root.path().join("hang/hostnamectl-set-hostname")).unwrap();
+        assert!(matches!(system.perform(&verb), Ok(Outcome::Done(text)) if text.is_empty()));
+    }
+
+    #[test]
+    fn what_a_child_says_is_bounded_and_grandchildren_are_not_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("usr/bin")).unwrap();
+        fs::create_dir_all(root.path().join("say")).unwrap();
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/admin/program");
+        symlink(program, root.path().join("usr/bin/systemctl")).unwrap();
+        fs::write(root.path().join("say/systemctl-show"), "17\n\n-4 x 0 23 ".repeat(2000)).unwrap();
+        let system = System::new(root.path());
+        let pids = system.askers().unwrap();
+        assert!(pids.len() < 1000 && pids.starts_with(&[17, 23, 17]), "{}", pids.len());
+        fs::create_dir_all(root.path().join("leave")).unwrap();
+        fs::write(root.path().join("leave/systemctl-show"), "").unwrap();
+        assert!(system.askers().unwrap().starts_with(&[17, 23]));
+        let pid = fs::read_to_string(root.path().join("pid")).unwrap();
+        let grandchild = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+        nix::sys::signal::kill(grandchild, nix::sys::signal::Signal::SIGKILL).expect("it holds the pipes still");
     }
 }

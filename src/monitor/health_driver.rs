@@ -57,6 +57,7 @@ pub(super) async fn watch(inner: Weak<Inner>) {
 async fn look(inner: &Inner) {
     let board = inner.deps.board.clone();
     let media = inner.deps.storage.disk().dir();
+    let media = std::path::absolute(&media).unwrap_or(media);
     let mut readings = inner.deps.blocking.run(Lane::General, move || read(&board, &media)).await;
     if inner.deps.srt.counters().is_none() {
         readings.receive_buffer = None;
