@@ -7,6 +7,7 @@
 mod board_driver;
 mod observe;
 mod plug_driver;
+mod rescue_driver;
 mod service_driver;
 mod streams;
 
@@ -59,6 +60,7 @@ use crate::supervisor;
 use crate::supervisor::resolve::ResolveEnv;
 use crate::sys;
 use crate::tls;
+use rescue_driver::Keep;
 use streams::Streams;
 
 /// After this time a stopping daemon ends, whatever still hangs.
@@ -131,6 +133,7 @@ struct Owners {
     graph: graph::Handle,
     hardware: hw::Handle,
     hls: Hls,
+    kept: Keep,
     log: log::Handle,
     monitor: monitor::Handle,
     outside: outside::Handle,
@@ -151,8 +154,9 @@ impl App {
         let now = Now::read();
         let (alarms, blocking, shelf) = (Alarms::default(), Blocking::default(), Shelf::inherit());
         let (control, requests) = control::channel();
+        let kept = Keep::open(&loaded, &alarms, now);
         let config = config::Handle::new(loaded, blocking.clone(), alarms.clone(), now);
-        let active = config.active();
+        let active = kept.guard(config.active());
         let (routes, section) = (routes(&active)?, supervisor_section(&active, config.file())?);
         let state = lock_state(&active.db_dir, &alarms, now);
         let (store, db) = store::open(&active.db_dir, blocking.clone(), alarms.clone(), now).await?;
@@ -198,6 +202,7 @@ impl App {
             graph: graph::Handle::default(),
             hardware,
             hls: Hls::default(),
+            kept,
             log,
             monitor,
             outside,
@@ -214,7 +219,7 @@ impl App {
         };
         let http = server::spawn(listeners, owners.context(&active, routes, now), Streams::files_left(files));
         http.listen_secure(secure, &owners.tls);
-        look_around(&owners);
+        owners.started(&active, &http);
         shelf.keep(sockets(&http, &owners.streams));
         service_driver::ready();
         let signs = service_driver::live();
@@ -269,6 +274,7 @@ impl App {
         let now = Now::read();
         // Its refusals are logged and shown by the owner of the configuration.
         let Ok(next) = self.owners.config.reload(now).await else { return };
+        let next = self.owners.kept.guard(next);
         match self.prepare(&next).await {
             Ok(prepared) => {
                 self.owners.alarms.clear(COMPONENT, RELOAD);
@@ -298,6 +304,7 @@ impl App {
 
     async fn apply(&mut self, next: &Rc<Config>, prepared: Prepared, now: Now) {
         let former = std::mem::replace(&mut self.active, next.clone());
+        self.owners.kept.loaded(next, &self.owners.alarms);
         self.owners.log.apply(cli::log_settings(next));
         if next.storage != former.storage {
             self.owners.storage.reconfigure(&next.storage);
@@ -333,11 +340,25 @@ impl App {
         if concerns_processes(&former, next) {
             self.owners.supervisor.reconfigure(prepared.section).await;
         }
+        self.owners.kept.settle(&self.owners.alarms);
+        self.owners.keep(next, &self.http);
         ::log::info!(target: COMPONENT, "The configuration has been reloaded");
     }
 }
 
 impl Owners {
+    /// The listener is up and nobody waits any more.
+    fn started(&self, config: &Config, http: &server::Handle) {
+        self.keep(config, http);
+        look_around(self);
+    }
+
+    /// Leaves for rescue what it needs, and says what rescue has done.
+    fn keep(&self, config: &Config, http: &server::Handle) {
+        self.kept.tell(&self.alarms, Now::read());
+        self.kept.store(config, http.plain_addresses(), &self.blocking, &self.alarms);
+    }
+
     fn context(&self, config: &Config, routes: route::Table, now: Now) -> http::Context {
         http::Context {
             admin: admin(),
@@ -362,7 +383,7 @@ impl Owners {
             tls: self.tls.clone(),
             trials: self.trials.clone(),
             instance: Instance { id: config.id.clone(), name: config.name.clone(), loaded: now },
-            auth: Auth::new(config, own_names(config), &self.run, self.keys.clone()),
+            auth: Auth::new(config, own_names(config), &self.run, self.keys.clone()).with_stored(self.kept.login()),
             routes,
             cors: Cors::new(config.storage.cors_origins.clone()),
             mime: Table::load(config.storage.mimetypes_file.as_deref(), &self.alarms),

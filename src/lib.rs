@@ -7,6 +7,7 @@ pub mod admin;
 pub mod http;
 pub mod import;
 pub mod outside;
+pub mod rescue;
 // services
 pub mod monitor;
 pub mod rtmp;

@@ -73,6 +73,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("listen", &[BASE, CONFIG, LOG, SYS]),
     ("rtmp", &["listen", "tls", "media", "relay", "session", "auth", BASE, CONFIG, LOG, SYS]),
     ("outside", &[BASE, CONFIG, LOG, SYS]),
+    ("rescue", &["auth", BASE, CONFIG, LOG, SYS]),
     (
         "supervisor",
         &[

@@ -1,6 +1,7 @@
 //! Who may do what: passwords, tokens, addresses, origins. Pure values; time and entropy are arguments.
 //!
-//! Only `jwks_client` does IO: it fetches the keys of Auth0 tenants in the background.
+//! Only `jwks_client` and `stored_driver` do IO: one fetches the keys of Auth0 tenants in the background, the other keeps
+//! the login beside the configuration.
 
 pub mod auth0;
 pub mod ip;
@@ -10,6 +11,8 @@ pub mod login;
 pub mod origin;
 pub mod password;
 mod signed;
+pub mod stored;
+pub mod stored_driver;
 
 /// Who sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

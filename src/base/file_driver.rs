@@ -94,6 +94,20 @@ fn replace_as(path: &Path, bytes: &[u8], previous: Previous, mode: u32) -> Resul
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault("syncing the directory", dir))
 }
 
+/// Removes `path` durably; that it is not there is no error.
+///
+/// # Errors
+/// It is still there.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    let fault = |act| move |source| Error { act, path: path.to_owned(), source };
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(fault("removing"))?,
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault("syncing the directory of"))
+}
+
 /// Gives `path` and its previous generation to whom their directory belongs: what root writes for the daemon's user must
 /// stay readable to it. Others than root can't, and need not.
 pub fn follow_owner(path: &Path) {

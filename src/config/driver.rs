@@ -84,6 +84,11 @@ impl Loaded {
         self.reading.notes.iter().map(|note| note.text.as_str())
     }
 
+    /// Whether there was no file, or nothing of it could be used.
+    pub fn is_fresh(&self) -> bool {
+        self.reading.updated_at == Stamp::ZERO
+    }
+
     /// The file it came from.
     pub fn file(&self) -> &Path {
         &self.place.file

@@ -28,6 +28,11 @@ impl Environment {
         self.value(name).filter(|value| !value.is_empty())
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Where a configuration file may stand, the strongest place first (`contract/config.md` §1). `CORE_CONFIGFILE`
     /// leaves no choice.
     pub fn config_files(&self) -> Vec<PathBuf> {

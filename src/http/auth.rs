@@ -18,6 +18,7 @@ use super::{Error, Request};
 use crate::auth::jwks_client::Keys;
 use crate::auth::jwt::{Issuer, Use};
 use crate::auth::login::Failures;
+use crate::auth::stored::Stored;
 use crate::auth::{Principal, auth0, ip, origin, password};
 use crate::base::clock::Now;
 use crate::base::tree;
@@ -60,6 +61,8 @@ pub struct Auth {
     pub(crate) issuer: Issuer,
     pub(crate) keys: Keys,
     pub(crate) failures: Rc<RefCell<Failures>>,
+    /// The only login while the configured one is lost; checked beside the loop.
+    pub(crate) stored: Option<Rc<Stored>>,
 }
 
 impl Auth {
@@ -82,7 +85,14 @@ impl Auth {
             issuer: Issuer::new(key, run.id, run.start),
             keys,
             failures: run.failures.clone(),
+            stored: None,
         }
+    }
+
+    /// With the login of a configuration that was lost.
+    #[must_use]
+    pub fn with_stored(self, stored: Option<Rc<Stored>>) -> Self {
+        Self { stored, ..self }
     }
 
     /// The client behind `peer`; `None` if a trusted proxy names none.

@@ -148,6 +148,11 @@ impl Handle {
         self.doors().iter().flat_map(|door| door.listening.addresses()).collect()
     }
 
+    /// Where it listens without TLS.
+    pub fn plain_addresses(&self) -> Vec<SocketAddr> {
+        self.plain.listening.addresses()
+    }
+
     /// For `Shelf::keep`.
     pub fn sockets(&self) -> Vec<OwnedFd> {
         self.doors().iter().flat_map(|door| door.listening.sockets()).collect()

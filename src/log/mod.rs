@@ -19,10 +19,10 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 pub use entry::Entry;
+pub use redact::Redactor;
 
 use counts::Counts;
 use limit::Limiter;
-use redact::Redactor;
 use ring::Ring;
 use topic::Topics;
 

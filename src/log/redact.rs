@@ -10,7 +10,7 @@ pub(super) const STARS: &str = "***";
 pub(super) const SECRET_MIN: usize = 6;
 
 /// Replaces what must not be read.
-pub(super) struct Redactor {
+pub struct Redactor {
     /// As configured and percent-encoded, longest first.
     secrets: Vec<String>,
     /// `token=…` of queries, `token:…` of SRT stream ids, also percent-encoded.
@@ -22,7 +22,8 @@ pub(super) struct Redactor {
 }
 
 impl Redactor {
-    pub(super) fn new(configured: Vec<String>) -> Self {
+    /// For these values; words shorter than `SECRET_MIN` are not taken for secrets.
+    pub fn new(configured: Vec<String>) -> Self {
         let mut secrets = Vec::new();
         for secret in configured.into_iter().filter(|secret| secret.len() >= SECRET_MIN) {
             let encoded =
@@ -43,7 +44,7 @@ impl Redactor {
     }
 
     /// `raw` without its secrets.
-    pub(super) fn text<'a>(&self, raw: &'a str) -> Cow<'a, str> {
+    pub fn text<'a>(&self, raw: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(raw);
         for secret in &self.secrets {
             if text.contains(secret) {

@@ -16,6 +16,7 @@ mod harness;
 mod health;
 mod hostile;
 mod import;
+mod kept;
 mod metrics;
 mod outside;
 mod process;

@@ -6,7 +6,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::jwt::Use;
+use crate::auth::stored::Stored;
 use crate::auth::{Principal, auth0, login};
+use crate::base::blocking::Lane;
 use crate::base::clock::Now;
 use crate::base::error::chain;
 use crate::http::auth::bearers;
@@ -86,10 +88,16 @@ async fn identify(ctx: &Context, req: &mut Request) -> Result<String, Error> {
     if credentials.username.is_empty() || credentials.password.is_empty() {
         return Err(missing());
     }
-    match ctx.auth.knows(&credentials.username, &credentials.password) {
+    match knows(ctx, &credentials).await {
         true => Ok(credentials.username),
         false => Err(unauthorized("invalid username or password")),
     }
+}
+
+async fn knows(ctx: &Context, given: &Credentials) -> bool {
+    let Some(stored) = &ctx.auth.stored else { return ctx.auth.knows(&given.username, &given.password) };
+    let (stored, name, word) = (Stored::clone(stored), given.username.clone(), given.password.clone());
+    ctx.blocking.run(Lane::General, move || stored.verify(&name, &word)).await
 }
 
 fn missing() -> Error {
