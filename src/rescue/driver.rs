@@ -18,7 +18,7 @@ use super::page::{self, Answer, Details, State};
 use super::probe_driver::Place;
 use super::retry::{HOLD, MINUTE, Tries};
 use super::server::request::{Action, COOKIE, Request, Wish};
-use super::server::{self, Event};
+use super::server::{self, Event, Inner};
 use super::{COMPONENT, repair_driver};
 use crate::auth::stored::Stored;
 use crate::auth::{origin, stored_driver};
@@ -56,8 +56,8 @@ struct Owner {
     login: Option<Stored>,
     attempts: Attempts,
     sessions: Sessions,
-    /// Whom the gate let in, by the port that stands for it; bounded by its connections.
-    peers: BTreeMap<u16, IpAddr>,
+    /// Whom the gate let in, by the connection that stands for it; bounded by its connections.
+    peers: BTreeMap<Inner, IpAddr>,
     own_names: Vec<String>,
     redactor: Redactor,
     done: Vec<String>,
@@ -69,6 +69,8 @@ pub fn run() -> ExitCode {
     let texts = texts(&place);
     let secrets = super::secrets::of(&texts, place.environment.iter());
     logger::init(logger::Settings { secrets: secrets.clone(), ..logger::Settings::default() });
+    // Whatever comes now is no failed start.
+    tell(&[NotifyState::Ready]);
     let mut owner = Owner::new(place, Redactor::new(secrets), &texts);
     log::warn!(target: COMPONENT, "rill does not run: {}", owner.facts.cause().name());
     for error in owner.facts.errors() {
@@ -92,7 +94,6 @@ pub fn run() -> ExitCode {
             return owner.leave();
         }
     };
-    tell(&[NotifyState::Ready]);
     let Leave = owner.serve(&heard);
     owner.leave()
 }
@@ -138,16 +139,16 @@ impl Owner {
                 left => wait.min(left),
             };
             let leaves = match heard.recv_timeout(wait) {
-                Ok(Event::Joined { port, peer }) => {
-                    self.peers.insert(port, peer);
+                Ok(Event::Joined { inner, peer }) => {
+                    self.peers.insert(inner, peer);
                     None
                 }
-                Ok(Event::Left { port }) => {
-                    self.peers.remove(&port);
+                Ok(Event::Left { inner }) => {
+                    self.peers.remove(&inner);
                     None
                 }
-                Ok(Event::Request { port, request, reply }) => {
-                    let (answer, leaves) = self.answer(port, &request);
+                Ok(Event::Request { inner, request, reply }) => {
+                    let (answer, leaves) = self.answer(inner, &request);
                     // Who went away needs no answer.
                     let _ = reply.send(answer);
                     leaves
@@ -200,8 +201,8 @@ impl Owner {
         State { cause: self.facts.cause(), retry_seconds: left.as_secs(), has_login: self.login.is_some() }
     }
 
-    fn answer(&mut self, port: u16, request: &Request) -> (Answer, Option<Leave>) {
-        let Some(peer) = self.peers.get(&port).copied().filter(|peer| is_near(*peer)) else {
+    fn answer(&mut self, inner: Inner, request: &Request) -> (Answer, Option<Leave>) {
+        let Some(peer) = self.peers.get(&inner).copied().filter(|peer| is_near(*peer)) else {
             return (self.refuse(403, request, "only peers of private networks are heard"), None);
         };
         let now = Instant::now();

@@ -24,22 +24,30 @@ pub(crate) const OTHER_PORTS: [u16; 4] = [8080, 8081, 8088, 8888];
 pub(crate) const PLACES: usize = 4;
 /// Events that wait for the owner; who brings more waits.
 const EVENTS: usize = 64;
+/// Connections that one tiny_http is given: as many as the threads that its pool always has. With more, one may wait for a
+/// thread that another keeps (its pool counts threads as free that are just being woken).
+const SERVED: usize = 4;
+/// tiny_http's for each socket that is listened on.
+const SERVERS: usize = 3;
 const STACK: usize = 256 * 1024;
 const BACKLOG: i32 = 64;
 
+/// A connection on loopback: the port of the server, and that of the gate's end.
+pub(crate) type Inner = (u16, u16);
+
 /// What the owner hears.
 pub(crate) enum Event {
-    /// From now on this local port of tiny_http's peer stands for `peer`.
+    /// From now on this connection to tiny_http stands for `peer`.
     Joined {
-        port: u16,
+        inner: Inner,
         peer: IpAddr,
     },
     Left {
-        port: u16,
+        inner: Inner,
     },
-    /// `port` came from the gate, or from nobody known.
+    /// `inner` came from the gate, or from nobody known.
     Request {
-        port: u16,
+        inner: Inner,
         request: Request,
         reply: SyncSender<Answer>,
     },
@@ -95,29 +103,36 @@ pub(crate) fn is_taken(place: SocketAddr) -> Option<io::Error> {
 /// There are no threads or no loopback.
 pub(crate) fn serve(listeners: Vec<TcpListener>) -> io::Result<Receiver<Event>> {
     let (events, heard) = sync_channel(EVENTS);
+    for listener in listeners {
+        let mut inner = Vec::new();
+        for _ in 0..SERVERS {
+            inner.push(start(&events)?);
+        }
+        let events = events.clone();
+        spawn(move || gate_server::admit(&listener, &inner, &events))?;
+    }
+    Ok(heard)
+}
+
+/// One tiny_http on loopback with a reader for each of its connections: one that reads a slow body holds up nobody else.
+fn start(events: &SyncSender<Event>) -> io::Result<SocketAddr> {
     let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = inner.local_addr()?;
     let server = Arc::new(Server::from_listener(inner, None).map_err(io::Error::other)?);
-    let workers = gate_server::CONNECTIONS * listeners.len();
-    for listener in listeners {
-        let events = events.clone();
-        spawn(move || gate_server::admit(&listener, address, &events))?;
-    }
-    for _ in 0..workers {
+    for _ in 0..SERVED {
         let (server, events) = (server.clone(), events.clone());
-        spawn(move || work(&server, &events))?;
+        spawn(move || work(&server, address.port(), &events))?;
     }
-    Ok(heard)
+    Ok(address)
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().stack_size(STACK).spawn(work).map(drop)
 }
 
-/// As many of these as there can be connections: one that reads a slow body holds up nobody else.
-fn work(server: &Server, events: &SyncSender<Event>) {
+fn work(server: &Server, own: u16, events: &SyncSender<Event>) {
     while let Ok(mut incoming) = server.recv() {
-        let Some(port) = incoming.remote_addr().map(SocketAddr::port) else { continue };
+        let Some(inner) = incoming.remote_addr().map(|peer| (own, peer.port())) else { continue };
         let request = match read(&mut incoming) {
             Ok(request) => request,
             Err(status) => {
@@ -126,7 +141,7 @@ fn work(server: &Server, events: &SyncSender<Event>) {
             }
         };
         let (reply, answer) = sync_channel(1);
-        if events.send(Event::Request { port, request, reply }).is_err() {
+        if events.send(Event::Request { inner, request, reply }).is_err() {
             return;
         }
         if let Ok(answer) = answer.recv() {

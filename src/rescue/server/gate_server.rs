@@ -10,14 +10,13 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Event;
+use super::{Event, SERVED};
 use crate::rescue::COMPONENT;
 use crate::rescue::login::is_near;
 
-/// Connections at once on one address of the box; further ones are closed.
-pub(super) const CONNECTIONS: usize = 16;
-/// Of these, those of one peer: browsers open six.
-const CONNECTIONS_PER_PEER: usize = 8;
+/// Connections of one peer at once on one address of the box: browsers open six. Further ones are closed, as are those
+/// beyond `SERVERS` times `SERVED`.
+const CONNECTIONS_PER_PEER: usize = 6;
 /// All that a connection may send.
 const REQUEST_BYTES: usize = 64 * 1024;
 /// Life of a connection: longer than the slowest answer.
@@ -27,10 +26,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const PIECE: usize = 4096;
 const STACK: usize = 64 * 1024;
 
-/// Admits connections for ever.
-pub(super) fn admit(listener: &TcpListener, inner: SocketAddr, events: &SyncSender<Event>) {
-    // Who is connected; the other half of each mark is held by its connection.
-    let mut places: Vec<(IpAddr, Arc<()>)> = Vec::new();
+/// Admits connections for ever and spreads them over `servers`.
+pub(super) fn admit(listener: &TcpListener, servers: &[SocketAddr], events: &SyncSender<Event>) {
+    // Who is connected, and to which server; the other half of each mark is held by its connection.
+    let mut places: Vec<(IpAddr, SocketAddr, Arc<()>)> = Vec::new();
     loop {
         let Ok((stream, peer)) = listener.accept() else {
             // Out of files, or a peer that went away.
@@ -38,13 +37,13 @@ pub(super) fn admit(listener: &TcpListener, inner: SocketAddr, events: &SyncSend
             continue;
         };
         let peer = peer.ip().to_canonical();
-        places.retain(|(_, mark)| Arc::strong_count(mark) > 1);
-        let own = places.iter().filter(|(other, _)| *other == peer).count();
-        if !is_near(peer) || places.len() >= CONNECTIONS || own >= CONNECTIONS_PER_PEER {
-            continue;
-        }
+        places.retain(|(_, _, mark)| Arc::strong_count(mark) > 1);
+        let own = places.iter().filter(|(other, ..)| *other == peer).count();
+        let load = |server: &SocketAddr| places.iter().filter(|(_, other, _)| other == server).count();
+        let free = servers.iter().copied().find(|server| load(server) < SERVED);
+        let Some(inner) = free.filter(|_| is_near(peer) && own < CONNECTIONS_PER_PEER) else { continue };
         let mark = Arc::new(());
-        places.push((peer, mark.clone()));
+        places.push((peer, inner, mark.clone()));
         let events = events.clone();
         let work = move || {
             let _mark = mark;
@@ -56,12 +55,13 @@ pub(super) fn admit(listener: &TcpListener, inner: SocketAddr, events: &SyncSend
     }
 }
 
-fn connect(outer: &TcpStream, peer: IpAddr, inner: SocketAddr, events: &SyncSender<Event>) {
+fn connect(outer: &TcpStream, peer: IpAddr, server: SocketAddr, events: &SyncSender<Event>) {
     let end = Instant::now() + CONNECTION_TIME;
-    let Ok(inner) = TcpStream::connect_timeout(&inner, INNER_TIME) else { return };
+    let Ok(inner) = TcpStream::connect_timeout(&server, INNER_TIME) else { return };
     let Ok(port) = inner.local_addr().map(|address| address.port()) else { return };
-    // Before the first byte: requests of this port come later through the same queue.
-    if events.send(Event::Joined { port, peer }).is_err() {
+    let name = (server.port(), port);
+    // Before the first byte: its requests come later through the same queue.
+    if events.send(Event::Joined { inner: name, peer }).is_err() {
         return;
     }
     thread::scope(|scope| {
@@ -73,7 +73,7 @@ fn connect(outer: &TcpStream, peer: IpAddr, inner: SocketAddr, events: &SyncSend
             close(outer, &inner);
         }
     });
-    let _ = events.send(Event::Left { port });
+    let _ = events.send(Event::Left { inner: name });
 }
 
 /// Carries bytes until `from` ends. False: the limit or the time is over, or one of them is gone.
