@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use tokio::sync::Semaphore;
+
 use crate::auth::stored::Stored;
 use crate::auth::stored_driver;
 use crate::base::alarm::Alarms;
@@ -33,6 +35,8 @@ pub(super) struct Keep {
     config: PathBuf,
     /// In force in place of the lost configuration's.
     login: Option<Rc<Stored>>,
+    /// One writes after the other, so that the newest is the last.
+    turn: Rc<Semaphore>,
 }
 
 impl Keep {
@@ -53,7 +57,7 @@ impl Keep {
                 alarms.raise(now, COMPONENT, KEEP, format!("The next start asks for no login: {}", chain(&error)));
             }
         }
-        Self { config: loaded.file().to_owned(), login: login.map(Rc::new) }
+        Self { config: loaded.file().to_owned(), login: login.map(Rc::new), turn: Rc::new(Semaphore::new(1)) }
     }
 
     /// The login that is in force in place of a lost configuration's.
@@ -85,7 +89,7 @@ impl Keep {
         let bound = Bound { http: bound }.to_bytes();
         let file = stored_driver::place(&self.config);
         let (auth, stays) = (config.api.auth.clone(), self.login.is_some());
-        let (blocking, alarms) = (blocking.clone(), alarms.clone());
+        let (blocking, alarms, turn) = (blocking.clone(), alarms.clone(), self.turn.clone());
         crate::base::task::spawn(async move {
             let work = move || {
                 if !matches!(file_driver::read(&place), Ok(Some(former)) if former == bound)
@@ -99,6 +103,7 @@ impl Keep {
                     () => stored_driver::forget(&file),
                 }
             };
+            let _turn = turn.acquire().await.expect("the turn is never closed");
             match blocking.run(Lane::General, work).await {
                 Ok(()) => alarms.clear(COMPONENT, KEEP),
                 Err(error) => {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -103,7 +104,8 @@ impl Owner {
         let now = Instant::now();
         let minute = place.environment.text(MINUTE_SECONDS).and_then(|text| text.parse().ok());
         let minute = minute.filter(|seconds| *seconds > 0).map_or(MINUTE, Duration::from_secs);
-        let mut tries = Tries::parse(&std::fs::read_to_string(tries_file(&place)).unwrap_or_default());
+        let former = tries_file(&place).and_then(|file| std::fs::read_to_string(file).ok());
+        let mut tries = Tries::parse(&former.unwrap_or_default());
         tries.begin(since_boot(), minute);
         let delay = tries.delay(minute);
         let system = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
@@ -189,7 +191,9 @@ impl Owner {
 
     fn leave(&mut self) -> ExitCode {
         self.tries.leave(since_boot());
-        if let Err(error) = std::fs::write(tries_file(&self.place), self.tries.to_text()) {
+        if let Some(file) = tries_file(&self.place)
+            && let Err(error) = std::fs::write(file, self.tries.to_text())
+        {
             log::warn!(target: COMPONENT, "the tries can't be counted: {error}");
         }
         log::info!(target: COMPONENT, "rill is tried again");
@@ -352,8 +356,8 @@ fn texts(place: &Place) -> Vec<String> {
     texts.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
 }
 
-fn tries_file(place: &Place) -> std::path::PathBuf {
-    std::path::Path::new(place.environment.text(RUNTIME).unwrap_or("/tmp")).join("tries")
+fn tries_file(place: &Place) -> Option<PathBuf> {
+    Some(Path::new(place.environment.text(RUNTIME)?).join("tries"))
 }
 
 /// A clock that two processes share and that goes on in suspend (clock_gettime(2)).
