@@ -19,7 +19,7 @@ const COMPONENT: &str = "Cgroup";
 /// Where systemd mounts the tree.
 const MOUNT: &str = "/sys/fs/cgroup";
 /// What leaves use, if it was delegated.
-const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "io"];
+pub const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "io"];
 const SUPERVISOR: &str = "supervisor";
 const JOBS: &str = "jobs";
 /// Names of leaves are cut there; the kernel takes 255 bytes.

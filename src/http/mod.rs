@@ -29,6 +29,7 @@ use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
 use crate::base::control;
+use crate::cgroup;
 use crate::config;
 use crate::events::Events;
 use crate::hls::Hls;
@@ -55,6 +56,7 @@ pub struct Context {
     pub control: control::Sender,
     pub events: Events,
     pub graph: graph::Handle,
+    pub groups: cgroup::Handle,
     pub hardware: hw::Handle,
     pub hls: Hls,
     pub log: log::Handle,

@@ -166,7 +166,8 @@ fn everything_that_is_described_is_answered() {
     let names = ["cpu_ncpu", "mem_total", "session_total"].map(|name| json!({"name": name}));
     tour.ask("POST", "/api/v3/metrics", Some(&json!({"metrics": names})), 200);
     tour.ask("POST", "/api/graph/query", Some(&json!({"query": "{ process(id: \"nope\") { id } }"})), 200);
-    tour.ask("POST", "/api/v3/hardware/probe", None, 200);
+    tour.ask("POST", "/api/v3/hardware/probe?trials=true", None, 200);
+    tour.ask("POST", "/api/v3/hardware/probe?trials=perhaps", None, 400);
     let stored = tour.get("/api/v3/rill/state");
     let (processes, metadata) = (&stored["processes"], &stored["metadata"]);
     let same = json!({"processes": processes, "metadata": metadata, "config": {"name": "renamed"}});

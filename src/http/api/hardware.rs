@@ -1,21 +1,46 @@
 //! `/api/v3/hardware`: what this board is and has, or what a look at it finds now.
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::skills::encoders;
+use crate::cgroup::{self, CONTROLLERS};
 use crate::http::response::json as answer;
-use crate::http::{Answer, Context, Request};
+use crate::http::{Answer, Context, Error, Request};
 use crate::hw::snapshot::{control_value, format_value, input_value, pcm_value, values};
 use crate::hw::{Board, Camera, Codec, Coder, Direction, Feed, Hardware, Medium, Power, Role, Sound};
 
 pub(crate) async fn get(ctx: &Context, _req: Request) -> Answer {
-    answer(&value(&*ctx.hardware.hardware().await))
+    answer(&shown(ctx, &*ctx.hardware.hardware().await))
 }
 
-pub(crate) async fn probe(ctx: &Context, _req: Request) -> Answer {
-    answer(&value(&*ctx.hardware.probe().await))
+/// With `trials=true` encoders are tried again, too, whatever runs.
+pub(crate) async fn probe(ctx: &Context, req: Request) -> Answer {
+    let tries = match req.query.value("trials") {
+        None => req.query.has("trials"),
+        Some("true") => true,
+        Some("false") => false,
+        Some(other) => {
+            let detail = format!("trials: '{other}' is neither true nor false");
+            return Err(Error::new(StatusCode::BAD_REQUEST, "Invalid query", [detail]));
+        }
+    };
+    let hardware = ctx.hardware.probe().await;
+    if tries {
+        ctx.trials.try_again().await;
+    }
+    answer(&shown(ctx, &hardware))
 }
 
-/// Everything.
+/// Everything, with what trials and the kernel say.
+fn shown(ctx: &Context, hardware: &Hardware) -> Value {
+    let skills = ctx.skills.latest().unwrap_or_default();
+    let mut value = value(hardware);
+    value["encoders"] = encoders(ctx, &skills).into();
+    value["groups"] = groups(&ctx.groups);
+    value
+}
+
 fn value(hardware: &Hardware) -> Value {
     let Hardware { kernel, legacy, .. } = hardware;
     json!({
@@ -53,6 +78,19 @@ fn value(hardware: &Hardware) -> Value {
             "reason": node.reason,
         })),
     })
+}
+
+/// How children are held.
+fn groups(groups: &cgroup::Handle) -> Value {
+    match groups.controllers() {
+        Ok(controllers) => {
+            let missing = CONTROLLERS.iter().filter(|name| !controllers.contains(name));
+            json!({ "mode": "control groups", "controllers": controllers, "missing": missing.collect::<Vec<_>>(), "reason": null })
+        }
+        Err(absence) => {
+            json!({ "mode": "process groups", "controllers": [], "missing": CONTROLLERS, "reason": absence.to_string() })
+        }
+    }
 }
 
 fn board(board: &Board) -> Value {

@@ -240,7 +240,7 @@ fn controls(device: BorrowedFd<'_>) -> Vec<Control> {
         if control.type_ == CONTROL_CLASS || control.flags & V4L2_CTRL_FLAG_DISABLED != 0 {
             continue;
         }
-        let name: Vec<u8> = control.name.iter().map(|letter| letter.cast_unsigned()).collect();
+        let name: Vec<u8> = control.name.iter().map(|letter| letter.to_ne_bytes()[0]).collect();
         found.push(Control {
             id: control.id,
             name: text(&name),
