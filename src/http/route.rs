@@ -408,8 +408,8 @@ impl Route {
     /// Whether it changes something through the API (marked W in the route table).
     pub(crate) fn is_api_write(&self) -> bool {
         use Route::{
-            ConfigPut, ConfigReload, MetadataPut, MountDelete, MountPut, ProcessAdd, ProcessCommand, ProcessDelete,
-            ProcessMetadataPut, ProcessUpdate, StatePut, SystemAct,
+            ConfigPut, ConfigReload, HardwareProbe, MetadataPut, MountDelete, MountPut, ProcessAdd, ProcessCommand,
+            ProcessDelete, ProcessMetadataPut, ProcessUpdate, StatePut, SystemAct,
         };
         if let Self::Playout { call, .. } = self {
             return call.is_write();
@@ -426,6 +426,7 @@ impl Route {
                 | MountDelete { .. }
                 | ConfigPut
                 | ConfigReload
+                | HardwareProbe
                 | StatePut
                 | SystemAct(_)
         )

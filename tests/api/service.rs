@@ -49,7 +49,8 @@ impl Systemd {
 fn systemd_is_told_of_start_life_and_stop() {
     let (systemd, setup) = Systemd::new();
     let mut daemon = setup.start();
-    // Its socket is kept before it is ready.
+    // What outlives it is kept before it is ready.
+    assert_eq!(systemd.hear(PATIENCE).as_deref(), Some("FDSTORE=1\nFDNAME=playlists"));
     let address = format!("tcp {}", daemon.address()).replace(':', ".");
     assert_eq!(systemd.hear(PATIENCE).as_deref(), Some(&*format!("FDSTORE=1\nFDNAME={address}")));
     assert_eq!(systemd.hear(PATIENCE).as_deref(), Some("READY=1"));
