@@ -507,9 +507,11 @@ fn monitor_deps(
 fn look_around(owners: &Owners) {
     plug_driver::follow(owners.hardware.clone(), owners.events.clone(), owners.supervisor.clone());
     owners.hardware.begin();
-    let skills = owners.skills.clone();
+    let (skills, hardware, trials) = (owners.skills.clone(), owners.hardware.clone(), owners.trials.clone());
     task::spawn(async move {
         skills.version().await;
+        hardware.hardware().await;
+        trials.ready().await;
         sys::memory::settle();
     });
 }

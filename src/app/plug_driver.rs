@@ -7,6 +7,7 @@ use crate::base::task;
 use crate::events::{self, Events, Fact};
 use crate::hw::{self, Hardware, Media};
 use crate::supervisor;
+use crate::sys::memory;
 
 const COMPONENT: &str = "Hardware";
 
@@ -17,6 +18,9 @@ pub(super) fn follow(mut hardware: hw::Handle, events: Events, supervisor: super
         loop {
             hardware.changed().await;
             let Some(latest) = hardware.latest() else { continue };
+            // Nobody looks again soon, and all who follow have heard by the next turn.
+            tokio::task::yield_now().await;
+            memory::settle();
             let Some(before) = known.replace(latest.clone()) else { continue };
             let news = hw::difference(&before, &latest);
             let mut present = Vec::new();
