@@ -198,14 +198,15 @@ fn prepare(parent: u32, extra_fd: RawFd, enter: Option<RawFd>, rules: Option<Raw
         }
         // A daemon started in the background of a shell may have been told to ignore it.
         libc::signal(libc::SIGINT, libc::SIG_DFL);
+        raise_oom_score();
+        // Before descriptor 3 becomes another one: the rules may have that number.
+        if let Some(rules) = rules {
+            sandbox::enter(rules)?;
+        }
         if extra_fd == EXTRA_FD {
             check(libc::fcntl(EXTRA_FD, libc::F_SETFD, 0))?;
         } else {
             check(libc::dup2(extra_fd, EXTRA_FD))?;
-        }
-        raise_oom_score();
-        if let Some(rules) = rules {
-            sandbox::enter(rules)?;
         }
         // Rust opens everything close-on-exec; this covers libraries. Kernels before 5.11 refuse, which is no harm.
         libc::syscall(libc::SYS_close_range, EXTRA_FD + 1, -1, libc::CLOSE_RANGE_CLOEXEC);
