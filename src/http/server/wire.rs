@@ -86,11 +86,13 @@ impl AsyncWrite for Watched {
             let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
             return self.report(polled);
         }
-        let mut copy = heapless::Vec::<u8, COPIED>::new();
+        let mut copy = [0; COPIED];
+        let mut end = 0;
         for buf in bufs {
-            copy.extend_from_slice(buf).expect("all of them fit");
+            copy[end..end + buf.len()].copy_from_slice(buf);
+            end += buf.len();
         }
-        self.poll_write(cx, &copy)
+        self.poll_write(cx, &copy[..end])
     }
 
     fn is_write_vectored(&self) -> bool {
