@@ -22,6 +22,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # How many times slower than a PC this system is: boards, and emulated ones all the more.
 SLOW = float(os.environ.get("RILL_SLOW", 1))
+# Where an installed daemon listens.
+PORT = 8080
 
 
 class Failure(Exception):
@@ -184,6 +186,35 @@ def marked(marker):
     return found
 
 
+# ---------------------------------------------------------------- HTTP
+def call(method, path, body=None, port=PORT, token=None, timeout=30):
+    """Status and raw answer; a dict, list or str given as ("json", value) is sent as JSON."""
+    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout * SLOW)
+    try:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if isinstance(body, tuple):
+            headers["Content-Type"], body = "application/json", json.dumps(body[1])
+        conn.request(method, path, body, headers)
+        answer = conn.getresponse()
+        return answer.status, answer.read()
+    finally:
+        conn.close()
+
+
+def api(method, path, value=None, expect=200, port=PORT, timeout=30):
+    """The decoded answer below /api/v3; any other status than expected is a failure."""
+    status, answer = call(method, f"/api/v3/{path}", None if value is None else ("json", value), port, timeout=timeout)
+    require(status == expect, f"{method} {path}: {status} {answer[:500]!r}, not {expect}")
+    return json.loads(answer) if answer else None
+
+
+def answers(port=PORT, timeout=30):
+    try:
+        return call("GET", "/ping", port=port, timeout=timeout)[0] == 200
+    except OSError:
+        return False
+
+
 # ---------------------------------------------------------------- the daemon
 class Daemon:
     """A daemon with state and data in a temporary directory; `with` stops it and removes the directory."""
@@ -229,10 +260,7 @@ class Daemon:
 
     def answers(self):
         require(self.proc.poll() is None, f"the daemon ended with {self.proc.returncode}:\n{self.log()}")
-        try:
-            return self.call("GET", "/ping", timeout=2)[0] == 200
-        except OSError:
-            return False
+        return answers(self.port, timeout=2)
 
     def stop(self, limit=20):
         self.proc.send_signal(signal.SIGINT)
@@ -254,24 +282,10 @@ class Daemon:
             return f.read()[-2000:].decode("utf-8", "replace")
 
     def call(self, method, path, body=None, timeout=30):
-        """Status and raw answer; a dict, list or str given as ("json", value) is sent as JSON."""
-        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
-        try:
-            headers = {}
-            if isinstance(body, tuple):
-                headers["Content-Type"], body = "application/json", json.dumps(body[1])
-            conn.request(method, path, body, headers)
-            answer = conn.getresponse()
-            return answer.status, answer.read()
-        finally:
-            conn.close()
+        return call(method, path, body, self.port, timeout=timeout)
 
     def api(self, method, path, value=None, expect=200):
-        """The decoded answer below /api/v3; any other status than expected is a failure."""
-        body = None if value is None else ("json", value)
-        status, answer = self.call(method, f"/api/v3/{path}", body)
-        require(status == expect, f"{method} {path}: {status} {answer[:500]!r}")
-        return json.loads(answer) if answer else None
+        return api(method, path, value, expect, self.port)
 
     def state(self, name):
         return self.api("GET", f"process/{name}/state")
