@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Daemon, Setup};
+use crate::service::start_child;
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -89,18 +90,11 @@ fn what_is_configured_is_open() {
 #[test]
 fn memory_that_is_out_is_taken_from_children_first() {
     let daemon = Setup::default().start();
-    let process = json!({
-        "id": "child",
-        "input": [{"id": "in", "address": "testsrc=size=64x36:rate=5", "options": ["-f", "lavfi", "-re"]}],
-        "output": [{"id": "out", "address": "-", "options": ["-f", "null"]}]
-    });
-    daemon.call("POST", "/api/v3/process", &process, 200);
-    daemon.wait_for("/api/v3/process/child/state", PATIENCE, |state| state["exec"] == "running");
+    let child = start_child(&daemon);
     let score = |pid: &str| {
         let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("it runs");
         text.trim().parse::<i32>().expect("a number")
     };
-    let child = crate::service::child(&daemon);
     assert_eq!(score(&child), 300);
     assert!(score(&daemon.pid().to_string()) < 300);
 }

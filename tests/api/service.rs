@@ -72,6 +72,16 @@ fn systemd_is_told_of_start_life_and_stop() {
 fn children_can_tell_systemd_nothing() {
     let (_systemd, setup) = Systemd::new();
     let daemon = setup.env("LISTEN_FDS", "0").env("LISTEN_PID", "1").start();
+    let environment = std::fs::read(format!("/proc/{}/environ", start_child(&daemon))).expect("it runs");
+    let text = String::from_utf8_lossy(&environment);
+    let names: Vec<&str> =
+        text.split_terminator('\0').filter_map(|variable| Some(variable.split_once('=')?.0)).collect();
+    assert_eq!(names, ["RILL_PROCESS"]);
+}
+
+/// Has a picture made; the process id of the child that makes it. Another may be asked what it can do.
+#[track_caller]
+pub(crate) fn start_child(daemon: &Daemon) -> String {
     let process = json!({
         "id": "child",
         "input": [{"id": "in", "address": "testsrc=size=64x36:rate=5", "options": ["-f", "lavfi", "-re"]}],
@@ -79,15 +89,6 @@ fn children_can_tell_systemd_nothing() {
     });
     daemon.call("POST", "/api/v3/process", &process, 200);
     daemon.wait_for("/api/v3/process/child/state", PATIENCE, |state| state["exec"] == "running");
-    let environment = std::fs::read(format!("/proc/{}/environ", child(&daemon))).expect("it runs");
-    let text = String::from_utf8_lossy(&environment);
-    let names: Vec<&str> =
-        text.split_terminator('\0').filter_map(|variable| Some(variable.split_once('=')?.0)).collect();
-    assert_eq!(names, ["RILL_PROCESS"]);
-}
-
-/// The daemon's child that makes the picture; another may be asked what it can do.
-pub(crate) fn child(daemon: &Daemon) -> String {
     let path = format!("/proc/{0}/task/{0}/children", daemon.pid());
     let children = std::fs::read_to_string(path).expect("it runs");
     let is_ours =
