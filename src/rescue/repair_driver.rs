@@ -12,14 +12,13 @@ use super::cause::Check;
 use super::probe_driver::Place;
 use super::record::Record;
 use crate::auth::stored_driver;
+use crate::base::admin_client;
 use crate::base::clock::Now;
 use crate::base::error::chain;
 use crate::base::file_driver::{self, Previous};
 
 /// Factory resets whose files are kept; the last place is used again.
 pub(super) const RESETS_KEPT: u32 = 3;
-/// Where `rill-admin` listens, who alone may reboot.
-const ADMIN: &str = "/run/rill-admin.sock";
 const ADMIN_TIME: Duration = Duration::from_secs(5);
 const ADMIN_ANSWER: u64 = 256;
 
@@ -34,7 +33,7 @@ pub(super) enum Error {
     File(#[from] file_driver::Error),
     #[error("{} can't be set aside", path.display())]
     SetAside { path: PathBuf, source: io::Error },
-    #[error("rill-admin, which alone may reboot, can't be asked at {ADMIN}")]
+    #[error("rill-admin, which alone may reboot, can't be asked at {}", admin_client::SOCKET)]
     Admin(#[source] io::Error),
     #[error("rill-admin refuses to reboot: {0}")]
     AdminRefused(String),
@@ -125,7 +124,7 @@ pub(super) fn reset(place: &Place) -> Result<PathBuf, Error> {
 /// It is not there, or refuses.
 pub(super) fn reboot() -> Result<(), Error> {
     let ask = || {
-        let mut socket = UnixStream::connect(ADMIN)?;
+        let mut socket = UnixStream::connect(admin_client::SOCKET)?;
         socket.set_read_timeout(Some(ADMIN_TIME))?;
         socket.set_write_timeout(Some(ADMIN_TIME))?;
         socket.write_all(b"reboot\n")?;
