@@ -451,10 +451,9 @@ fn storage_deps(config: &Config, blocking: &Blocking, alarms: &Alarms, shelf: &S
 /// What the monitor looks at. Tests have boards of their own.
 fn board(config: &Config, groups: &cgroup::Handle) -> monitor::Board {
     let root = std::env::var_os("RILL_BOARD_ROOT").unwrap_or_else(|| "/".into());
-    // Where nothing is delegated, children are held in another way, which is not the board's fault.
-    let handed = groups.controllers();
-    let is_missing = |name: &&str| handed.is_ok_and(|handed| !handed.contains(name));
-    let missing = ["memory", "cpu", "pids"].into_iter().filter(is_missing).collect();
+    // Where nothing is delegated, children are held in another way, which is not the board's fault. No limit needs `io`.
+    let is_wanted = |name: &&str| groups.controllers().is_ok() && *name != "io";
+    let missing = groups.missing().filter(is_wanted).collect();
     let state = std::path::absolute(&config.db_dir).unwrap_or_else(|_| config.db_dir.clone());
     monitor::Board { root: root.into(), state, missing }
 }

@@ -13,5 +13,5 @@ mod limits;
 mod slice_driver;
 mod stats;
 
-pub use slice_driver::{Absence, CONTROLLERS, Handle, Leaf, open};
+pub use slice_driver::{Absence, Handle, Leaf, open};
 pub use stats::Stats;

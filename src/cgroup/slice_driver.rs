@@ -19,7 +19,7 @@ const COMPONENT: &str = "Cgroup";
 /// Where systemd mounts the tree.
 const MOUNT: &str = "/sys/fs/cgroup";
 /// What leaves use, if it was delegated.
-pub const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "io"];
+const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "io"];
 const SUPERVISOR: &str = "supervisor";
 const JOBS: &str = "jobs";
 /// Names of leaves are cut there; the kernel takes 255 bytes.
@@ -55,17 +55,17 @@ pub struct Leaf {
 /// any child is started. `ram` in bytes.
 pub fn open(ram: u64) -> Handle {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let slice = Slice::open(Path::new(MOUNT), &own, ram);
-    match &slice.jobs {
+    let groups = Handle(Rc::new(Slice::open(Path::new(MOUNT), &own, ram)));
+    match &groups.0.jobs {
         Ok(jobs) => {
-            log::info!(target: COMPONENT, group = jobs.display().to_string().as_str(), controllers = slice.controllers.join(" ").as_str(); "Children have control groups of their own");
-            for missing in CONTROLLERS.iter().filter(|name| !slice.controllers.contains(name)) {
+            log::info!(target: COMPONENT, group = jobs.display().to_string().as_str(), controllers = groups.0.controllers.join(" ").as_str(); "Children have control groups of their own");
+            for missing in groups.missing() {
                 log::warn!(target: COMPONENT, controller = missing; "a controller is missing, its limits are not in force");
             }
         }
         Err(absence) => log::info!(target: COMPONENT, "Children have no control groups of their own: {absence}"),
     }
-    Handle(Rc::new(slice))
+    groups
 }
 
 impl Slice {
@@ -128,6 +128,11 @@ impl Handle {
     /// Children have no groups.
     pub fn controllers(&self) -> Result<&[&'static str], Absence> {
         self.0.jobs.as_ref().map(|_| &self.0.controllers[..]).map_err(|absence| *absence)
+    }
+
+    /// Controllers that leaves could use and have not; all of them where there are no groups.
+    pub fn missing(&self) -> impl Iterator<Item = &'static str> {
+        CONTROLLERS.into_iter().filter(|name| !self.0.controllers.contains(name))
     }
 
     /// An empty leaf for a child of the process `id`; `None` without groups, or if the kernel refuses one.

@@ -63,6 +63,8 @@ fn any_subset_of_controllers_will_do() {
     fs::write(base.join("cgroup.controllers"), "cpu pids\n").expect("a file");
     let handle = Handle(Rc::new(Slice::open(mount.path(), OWN, RAM)));
     assert_eq!(handle.controllers(), Ok(&["cpu", "pids"][..]));
+    assert!(handle.missing().eq(["memory", "io"]));
+    assert!(Handle::without(Absence::NoTree).missing().eq(CONTROLLERS));
 }
 
 #[test]

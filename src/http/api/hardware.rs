@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::skills::encoders;
-use crate::cgroup::{self, CONTROLLERS};
+use crate::cgroup;
 use crate::http::response::json as answer;
 use crate::http::{Answer, Context, Error, Request};
 use crate::hw::snapshot::{control_value, format_value, input_value, pcm_value, values};
@@ -82,13 +82,13 @@ fn value(hardware: &Hardware) -> Value {
 
 /// How children are held.
 fn groups(groups: &cgroup::Handle) -> Value {
+    let missing: Vec<&str> = groups.missing().collect();
     match groups.controllers() {
         Ok(controllers) => {
-            let missing = CONTROLLERS.iter().filter(|name| !controllers.contains(name));
-            json!({ "mode": "control groups", "controllers": controllers, "missing": missing.collect::<Vec<_>>(), "reason": null })
+            json!({ "mode": "control groups", "controllers": controllers, "missing": missing, "reason": null })
         }
         Err(absence) => {
-            json!({ "mode": "process groups", "controllers": [], "missing": CONTROLLERS, "reason": absence.to_string() })
+            json!({ "mode": "process groups", "controllers": [], "missing": missing, "reason": absence.to_string() })
         }
     }
 }
