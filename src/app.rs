@@ -1,28 +1,28 @@
 //! Builds the owners bottom-up, introduces them to each other, stops them in reverse.
 //!
-//! config, log → store → sessions → storage → hw → skills → tls → streams → supervisor → http. A reload reads the configuration again, prepares all
-//! that can fail, then hands changed sections down; what did not change does not notice. Signals and API requests meet
-//! in one loop, one after the other.
+//! config, log → store → sessions → storage → hw → skills → tls → streams → events → cgroup → trials → supervisor →
+//! monitor → http. A reload reads the configuration again, prepares all that can fail, then hands changed sections down;
+//! what did not change does not notice. Signals and API requests meet in one loop, one after the other. What owners are
+//! told is made in `sections`, what they are given in `start_driver`.
 
 mod board_driver;
 mod observe;
 mod plug_driver;
 mod rescue_driver;
+mod sections;
 mod service_driver;
+mod start_driver;
 mod streams;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::auth::jwks_client::{self, Keys};
-use crate::base::admin_client::{self, Admin};
+use crate::auth::jwks_client::Keys;
 use crate::base::alarm::Alarms;
 use crate::base::blocking::Blocking;
 use crate::base::clock::Now;
@@ -30,14 +30,12 @@ use crate::base::control::{self, Control};
 use crate::base::error::chain;
 use crate::base::https_client::{Client, Times};
 use crate::base::task;
-use crate::base::tree;
 use crate::cgroup;
 use crate::cli;
-use crate::config::{self, Address, Config};
-use crate::events::{self, Events, Farewell};
+use crate::config::{self, Config};
+use crate::events::{Events, Farewell};
 use crate::ffmpeg::access::InvalidExpression;
 use crate::hls::Hls;
-use crate::http::api::about;
 use crate::http::auth::{Auth, Run};
 use crate::http::files::mime::Table;
 use crate::http::server::{self, Turn};
@@ -45,7 +43,6 @@ use crate::http::{self, Cors, Instance, graph, route};
 use crate::hw;
 use crate::listen::Shelf;
 use crate::log;
-use crate::media::Repairs;
 use crate::metrics::Requests;
 use crate::monitor;
 use crate::outside;
@@ -57,16 +54,18 @@ use crate::srt;
 use crate::storage;
 use crate::store;
 use crate::supervisor;
-use crate::supervisor::resolve::ResolveEnv;
 use crate::sys;
 use crate::tls;
 use rescue_driver::Keep;
+use sections::{concerns_processes, outside_section, own_names, routes, supervisor_section, tls_address, tls_section};
+use start_driver::{
+    admin, bind, board, fetch_keys, lock_state, look_around, monitor_deps, raise_open_files, spawn_skills,
+    start_events, start_outside, storage_deps, streams_deps, tls_deps, try_encoders,
+};
 use streams::Streams;
 
 /// After this time a stopping daemon ends, whatever still hangs.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
-/// Open files that are asked for; the hard limit may allow less.
-pub const OPEN_FILES: u32 = 8192;
 
 const COMPONENT: &str = "Core";
 /// Alarm key of a reload whose configuration could be read but not be put in force.
@@ -435,231 +434,7 @@ impl Signals {
     }
 }
 
-fn storage_deps(config: &Config, blocking: &Blocking, alarms: &Alarms, shelf: &Shelf) -> storage::Deps {
-    let (blocking, alarms) = (blocking.clone(), alarms.clone());
-    let repairs = Repairs::new(config.rill.repair_parameter_sets);
-    storage::Deps {
-        blocking,
-        alarms,
-        ram: sys::memory::available(),
-        entropy: sys::entropy(),
-        repairs,
-        record: shelf.memory("playlists"),
-    }
-}
-
-/// What the monitor looks at. Tests have boards of their own.
-fn board(config: &Config, groups: &cgroup::Handle) -> monitor::Board {
-    let root = std::env::var_os("RILL_BOARD_ROOT").unwrap_or_else(|| "/".into());
-    // Where nothing is delegated, children are held in another way, which is not the board's fault. No limit needs `io`.
-    let is_wanted = |name: &&str| groups.controllers().is_ok() && *name != "io";
-    let missing = groups.missing().filter(is_wanted).collect();
-    let state = std::path::absolute(&config.db_dir).unwrap_or_else(|_| config.db_dir.clone());
-    monitor::Board { root: root.into(), state, missing }
-}
-
-/// Another place than systemd's is for tests and for systems that are put together in another way.
-fn admin() -> Admin {
-    Admin::new(std::env::var_os("RILL_ADMIN_SOCKET").unwrap_or_else(|| admin_client::SOCKET.into()))
-}
-
-fn start_outside(
-    active: &Config,
-    alarms: &Alarms,
-    client: &Client,
-    config: &config::Handle,
-    monitor: &monitor::Handle,
-) -> outside::Handle {
-    let observe = observe::observe(monitor.clone());
-    let deps = outside::Deps { alarms: alarms.clone(), client: client.clone(), config: config.clone(), observe };
-    outside::spawn(outside_section(active), deps)
-}
-
-#[expect(clippy::too_many_arguments, reason = "one for each handle")]
-fn monitor_deps(
-    board: monitor::Board,
-    streams: &Streams,
-    alarms: &Alarms,
-    blocking: &Blocking,
-    log: &log::Handle,
-    sessions: &session::Registry,
-    storage: &storage::Handle,
-    supervisor: &supervisor::Handle,
-) -> monitor::Deps {
-    monitor::Deps {
-        alarms: alarms.clone(),
-        blocking: blocking.clone(),
-        board,
-        log: log.clone(),
-        relay: streams.relay.clone(),
-        requests: Requests::default(),
-        rtmp: streams.rtmp.clone(),
-        sessions: sessions.clone(),
-        srt: streams.srt.clone(),
-        storage: storage.clone(),
-        supervisor: supervisor.clone(),
-    }
-}
-
-/// Looks at the board, and asks FFmpeg for its version, in the background: the listener is up and nobody waits. The start
-/// is over then.
-fn look_around(owners: &Owners) {
-    plug_driver::follow(owners.hardware.clone(), owners.events.clone(), owners.supervisor.clone());
-    owners.hardware.begin();
-    let (skills, hardware, trials) = (owners.skills.clone(), owners.hardware.clone(), owners.trials.clone());
-    task::spawn(async move {
-        skills.version().await;
-        hardware.hardware().await;
-        trials.ready().await;
-        sys::memory::settle();
-    });
-}
-
-/// Begins to try the board's encoders; processes wait for it (`trial::Handle::ready`).
-fn try_encoders(
-    config: &Config,
-    skills: &skills::Handle,
-    hardware: &hw::Handle,
-    groups: &cgroup::Handle,
-    blocking: &Blocking,
-) -> trial::Handle {
-    let deps = trial::Deps { skills: skills.clone(), groups: groups.clone(), blocking: blocking.clone() };
-    let trials = trial::spawn(config.ffmpeg.binary.clone(), &config.db_dir, deps);
-    board_driver::offer(hardware.clone(), trials.clone());
-    trials
-}
-
-/// Keeps commands like `rill import` from writing beside the daemon. A second daemon is only warned about: the box must
-/// not stay dark for it.
-fn lock_state(dir: &Path, alarms: &Alarms, now: Now) -> Option<store::offline_driver::Lock> {
-    let lock = store::offline_driver::lock(dir);
-    if lock.is_none() {
-        let text = format!("Another process uses {}: each writes over what the other stored", dir.display());
-        alarms.raise(now, COMPONENT, "state", text);
-    }
-    lock
-}
-
-fn routes(config: &Config) -> Result<route::Table, Error> {
-    let table = route::Table::new(&config.router, &config.api)?;
-    let table = table.with_prometheus(config.metrics.enable_prometheus).with_profiling(config.debug.profiling);
-    Ok(table.with_mounts(&config.storage.s3).with_rtmp(config.rtmp.enable))
-}
-
-fn supervisor_section(config: &Config, file: &Path) -> Result<supervisor::Section, Error> {
-    let cwd = std::env::current_dir().map_err(Error::WorkingDirectory)?;
-    let walls = walls(config, file, &cwd);
-    let env = ResolveEnv::new(config, cwd, Box::new(sys::path::real)).map_err(Error::Access)?;
-    Ok(supervisor::Section { ffmpeg: config.ffmpeg.clone(), env, walls })
-}
-
-/// What FFmpegs may touch.
-fn walls(config: &Config, file: &Path, cwd: &Path) -> supervisor::Walls {
-    let disk = &config.storage.disk.dir;
-    let mut secrets = vec![config.db_dir.clone(), cwd.join(file).parent().unwrap_or(cwd).to_owned()];
-    secrets.extend(config.tls.key_file.clone());
-    if config.rill.ffmpeg_sandbox && secrets.iter().any(|secret| secret.starts_with(disk)) {
-        ::log::warn!(target: COMPONENT, "storage.disk.dir contains settings or keys: FFmpegs can read them");
-    }
-    let folders = std::iter::once(disk).chain(&config.rill.ffmpeg_paths).cloned().collect();
-    supervisor::Walls { is_on: config.rill.ffmpeg_sandbox, cwd: cwd.to_owned(), folders, secrets }
-}
-
 /// All that listen.
 fn sockets(http: &server::Handle, streams: &Streams) -> Vec<OwnedFd> {
     http.sockets().into_iter().chain(streams.sockets()).collect()
-}
-
-/// Where HTTPS listens, if it does.
-fn tls_address(config: &Config) -> Option<&Address> {
-    config.tls.enable.then_some(&config.tls.address)
-}
-
-/// The sockets of HTTP and, where configured, of HTTPS.
-async fn bind(config: &Config, blocking: &Blocking, shelf: &Shelf) -> Result<(server::Prepared, Turn), server::Error> {
-    let plain = server::bind(&config.address, blocking, shelf).await?;
-    let secure = match tls_address(config) {
-        Some(address) => Turn::Opens(server::bind(address, blocking, shelf).await?),
-        None => Turn::Stays,
-    };
-    Ok((plain, secure))
-}
-
-fn start_events(alarms: &Alarms, config: &config::Handle, log: &log::Handle, skills: &skills::Handle) -> Events {
-    let events = Events::new(sys::entropy());
-    let (alarms, config) = (alarms.clone(), config.clone());
-    let sources = events::Sources { alarms, config, log: log.clone(), skills: skills.clone() };
-    events::spawn(events.clone(), sources);
-    events
-}
-
-fn tls_section(config: &Config) -> Option<tls::Section> {
-    let section = &config.tls;
-    let source = match (&section.cert_file, &section.key_file) {
-        _ if section.auto => {
-            tls::Source::Acme { email: section.email.clone(), directory: config.rill.acme_directory.clone() }
-        }
-        (Some(cert), Some(key)) => tls::Source::Files { cert: cert.clone(), key: key.clone() },
-        _ => tls::Source::Device,
-    };
-    let (names, dir) = (config.host.names.clone(), config.db_dir.join("cert"));
-    section.enable.then_some(tls::Section { source, names, dir })
-}
-
-fn tls_deps(blocking: &Blocking, alarms: &Alarms, client: &Client) -> tls::Deps {
-    tls::Deps { blocking: blocking.clone(), alarms: alarms.clone(), client: client.clone() }
-}
-
-fn streams_deps(
-    alarms: &Alarms,
-    blocking: &Blocking,
-    storage: &storage::Handle,
-    sessions: &session::Registry,
-    tls: &tls::Handle,
-    shelf: &Shelf,
-    open_files: usize,
-) -> streams::Deps {
-    let (alarms, blocking, repairs) = (alarms.clone(), blocking.clone(), storage.repairs().clone());
-    let shelf = shelf.clone();
-    streams::Deps { alarms, blocking, shelf, repairs, sessions: sessions.clone(), tls: tls.clone(), open_files }
-}
-
-fn spawn_skills(config: &Config, blocking: &Blocking, alarms: &Alarms, hardware: &hw::Handle) -> skills::Handle {
-    skills::spawn(config.ffmpeg.binary.clone(), blocking.clone(), alarms.clone(), hardware.clone())
-}
-
-fn outside_section(config: &Config) -> outside::Section {
-    outside::Section::new(config, about::architecture())
-}
-
-/// Whether a section has changed that definitions resolve by.
-fn concerns_processes(former: &Config, next: &Config) -> bool {
-    former.ffmpeg != next.ffmpeg
-        || former.address != next.address
-        || former.storage != next.storage
-        || former.rtmp != next.rtmp
-        || former.srt != next.srt
-        || former.playout != next.playout
-        || former.rill != next.rill
-}
-
-fn fetch_keys(config: &Config, client: &Client, alarms: &Alarms) -> Keys {
-    let auth = &config.api.auth;
-    let tenants = if auth.enable && auth.auth0_enable { &auth.auth0_tenants[..] } else { &[] };
-    let domains = tree::set(tenants.iter().map(|tenant| tenant.domain.clone()));
-    jwks_client::spawn(domains.into_iter().collect(), client, alarms)
-}
-
-/// Configured host names and the system's.
-fn own_names(config: &Config) -> Vec<String> {
-    let system = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    config.host.names.iter().cloned().chain(system).collect()
-}
-
-/// The limit of open files, raised as far as allowed and needed.
-fn raise_open_files() -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
-    let wanted = hard.min(OPEN_FILES.into()).max(soft);
-    let granted = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
-    usize::try_from(granted).unwrap_or(usize::MAX)
 }
