@@ -8,8 +8,6 @@ use crate::skills::trial::{self, Board, CANDIDATES, Candidate};
 
 /// Texts that change when firmware does: BIOS, boot loader of a Raspberry Pi.
 const FIRMWARE: [&str; 2] = ["/sys/class/dmi/id/bios_version", "/proc/device-tree/chosen/bootloader/version"];
-/// What encoders make that are tried.
-const CODECS: [&str; 2] = ["h264_", "hevc_"];
 
 /// Offers what `hardware` finds, from its first look on.
 pub(super) fn offer(mut hardware: hw::Handle, trials: trial::Handle) {
@@ -25,7 +23,7 @@ pub(super) fn offer(mut hardware: hw::Handle, trials: trial::Handle) {
 
 fn board(hardware: &Hardware, firmware: String) -> Board {
     let known = hardware.board.known.as_ref();
-    let is_tried = |name: &str| CODECS.iter().any(|codec| name.starts_with(codec));
+    let is_tried = |name: &str| trial::codec(name).is_some();
     let encoders = hardware.coders.iter().filter(|coder| coder.direction == Direction::Encode && is_tried(&coder.name));
     let candidates = encoders.map(|coder| Candidate {
         encoder: coder.name.clone(),

@@ -14,6 +14,21 @@ pub enum Codec {
     Hevc,
 }
 
+impl Codec {
+    /// The codec that FFmpeg calls so.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::H264, Self::Hevc].into_iter().find(|codec| codec.name() == name)
+    }
+
+    /// What FFmpeg calls it, as codec and as format of a raw stream.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "h264",
+            Self::Hevc => "hevc",
+        }
+    }
+}
+
 /// A kind of parameter set, in the order in which they depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::http::response;
 use crate::http::{Answer, Context, Request};
-use crate::media;
 use crate::skills::trial::{Outcome, SIZES, Trial};
 use crate::skills::{Codec, Device, DeviceFormat, Library, Named, Skills, Version};
 
@@ -39,10 +38,6 @@ pub(crate) fn load(ctx: &Context) -> Value {
 }
 
 fn encoder(trial: &Trial) -> Value {
-    let codec = match trial.codec {
-        media::Codec::H264 => "h264",
-        media::Codec::Hevc => "hevc",
-    };
     let sizes = SIZES.iter().zip(&trial.sizes).map(|(size, outcome)| {
         let state = match outcome {
             Some(Ok(_)) => "works",
@@ -59,7 +54,7 @@ fn encoder(trial: &Trial) -> Value {
     });
     json!({
         "name": trial.encoder,
-        "codec": codec,
+        "codec": trial.codec.name(),
         "device": trial.device.as_ref().map(|path| path.to_string_lossy()),
         "state": trial.state.name(),
         "reason": trial.reason,
@@ -260,7 +255,7 @@ mod tests {
         let shown = Shown { fps: Some(29.5), repeats_parameter_sets: false, keyframe_interval: 60 };
         let trial = Trial {
             encoder: "h264_v4l2m2m".to_owned(),
-            codec: media::Codec::H264,
+            codec: crate::media::Codec::H264,
             device: Some("/dev/video11".into()),
             macroblocks_per_second: Some(245_760),
             state: State::Works,

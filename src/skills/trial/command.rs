@@ -70,11 +70,7 @@ impl Attempt {
         add(family.map_or(YUV420P, |family| family.options));
         let bitrate = (width * height * BITS_PER_PIXEL).to_string();
         add(&["-c:v", &self.encoder, "-g", &GOP.to_string(), "-b:v", &bitrate]);
-        let format = match self.codec {
-            Codec::H264 => "h264",
-            Codec::Hevc => "hevc",
-        };
-        add(&["-f", format, "-flush_packets", "1", &format!("pipe:{PROGRESS_FD}")]);
+        add(&["-f", self.codec.name(), "-flush_packets", "1", &format!("pipe:{PROGRESS_FD}")]);
         command
     }
 }

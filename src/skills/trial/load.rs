@@ -33,11 +33,7 @@ pub fn demand(board: &Board, command: &[String], outputs: &[IoProgress]) -> u64 
     let capped = board.candidates.iter().filter(|candidate| candidate.macroblocks_per_second.is_some());
     let named = capped.filter(|candidate| command.contains(&candidate.encoder));
     let codecs: Vec<Codec> = named.filter_map(|candidate| codec(&candidate.encoder)).collect();
-    let is_theirs = |output: &&IoProgress| match output.codec.as_str() {
-        "h264" => codecs.contains(&Codec::H264),
-        "hevc" => codecs.contains(&Codec::Hevc),
-        _ => false,
-    };
+    let is_theirs = |output: &&IoProgress| Codec::named(&output.codec).is_some_and(|codec| codecs.contains(&codec));
     outputs.iter().filter(is_theirs).map(macroblocks).sum()
 }
 

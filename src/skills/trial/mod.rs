@@ -143,10 +143,5 @@ impl std::fmt::Display for Size {
 /// What a hardware encoder makes; `None` for all others.
 pub fn codec(encoder: &str) -> Option<Codec> {
     let (codec, family) = encoder.split_once('_')?;
-    command::is_hardware(family).then_some(())?;
-    match codec {
-        "h264" => Some(Codec::H264),
-        "hevc" => Some(Codec::Hevc),
-        _ => None,
-    }
+    Codec::named(codec).filter(|_| command::is_hardware(family))
 }
