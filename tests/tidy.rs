@@ -46,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "monitor",
         &[
             "cgroup",
+            "hw",
             "rtmp",
             "supervisor",
             "skills",

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::snapshot::{Error, Snapshot};
-use super::{Hardware, read_driver, uevent};
+use super::{Hardware, Power, read_driver, uevent};
 use crate::base::blocking::{Blocking, Lane};
 use crate::base::task;
 use crate::sys::device::uevent::{MESSAGE_BYTES, Socket};
@@ -66,6 +66,11 @@ pub fn spawn(blocking: Blocking) -> Handle {
 /// What the live system shows. Blocks.
 pub fn read() -> Snapshot {
     read_driver::read(Path::new("/"))
+}
+
+/// How well the board below `root` is fed at this moment; `/` is the live one. Blocks.
+pub fn power(root: &Path) -> Power {
+    Power::of(&read_driver::power(root))
 }
 
 /// What the board showed whose recording is in `file`. Blocks.

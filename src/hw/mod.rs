@@ -21,7 +21,7 @@ mod video;
 
 pub use board::Board;
 pub use coders::{Coder, Direction, Feed, Legacy, Render};
-pub use driver::{Handle, read, replay, spawn};
+pub use driver::{Handle, power, read, replay, spawn};
 pub use identity::{Device, Media, News, difference};
 pub use snapshot::Snapshot;
 pub use sound::Sound;

@@ -14,6 +14,7 @@ use nix::sys::stat::{major, minor};
 use nix::sys::utsname::uname;
 
 use super::snapshot::{DOCUMENT_BYTES, Entry, Error, NO_RIGHTS, RECORDED, Snapshot};
+use super::system::{HWMON, SUPPLY_ALARM, THROTTLED};
 use crate::base::tree;
 use crate::sys::device::{alsa, v4l2};
 
@@ -40,7 +41,6 @@ const TEXTS: &[&str] = &[
     "/sys/class/dmi/id/board_name",
     "/sys/class/dmi/id/product_name",
     "/sys/class/dmi/id/sys_vendor",
-    "/sys/devices/platform/soc/soc:firmware/get_throttled",
     // What the firmware of a Raspberry Pi was told, `gpu_mem` among it.
     "/boot/config.txt",
     "/boot/firmware/config.txt",
@@ -65,7 +65,7 @@ pub(super) fn read(root: &Path) -> Snapshot {
     TEXTS.iter().for_each(|path| reader.text(path));
     PRESENT.iter().for_each(|path| reader.node(path));
     reader.class("/sys/class/thermal", "thermal_zone", &["type", "temp"]);
-    reader.class("/sys/class/hwmon", "hwmon", &["name", "in0_lcrit_alarm"]);
+    reader.power();
     reader.frame_buffers();
     reader.graphics();
     reader.media();
@@ -77,6 +77,13 @@ pub(super) fn read(root: &Path) -> Snapshot {
     let (video, sound) = (reader.video(), reader.sound());
     let machine = uname().map(|names| names.machine().to_string_lossy().into_owned()).unwrap_or_default();
     Snapshot { source: RECORDED.to_owned(), machine, user_bits: usize::BITS, files: reader.files, video, sound }
+}
+
+/// Of that only what `Power` is made of.
+pub(super) fn power(root: &Path) -> Snapshot {
+    let mut reader = Reader { root, files: BTreeMap::new() };
+    reader.power();
+    Snapshot { files: reader.files, ..Snapshot::default() }
 }
 
 /// What a recorded board showed.
@@ -135,6 +142,11 @@ impl Reader<'_> {
         for entry in self.list(folder, FOLDER).iter().filter(|entry| entry.starts_with(prefix)) {
             names.iter().for_each(|name| self.text(&format!("{folder}/{entry}/{name}")));
         }
+    }
+
+    fn power(&mut self) {
+        self.class(HWMON, "hwmon", &["name", SUPPLY_ALARM]);
+        self.text(THROTTLED);
     }
 
     /// The link of a class to its device, and what the USB device above it says of itself.

@@ -4,6 +4,10 @@ use super::snapshot::{Entry, Snapshot};
 
 /// Block devices between a file system and its medium: partition, encryption, integrity.
 const LAYERS: usize = 6;
+/// The sensor of the supply, whose number changes from start to start, and the firmware's word.
+pub(super) const HWMON: &str = "/sys/class/hwmon";
+pub(super) const SUPPLY_ALARM: &str = "in0_lcrit_alarm";
+pub(super) const THROTTLED: &str = "/sys/devices/platform/soc/soc:firmware/get_throttled";
 
 /// The kernel, and the programs it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,19 +79,16 @@ impl Default for Power {
 
 impl Power {
     pub fn of(snapshot: &Snapshot) -> Self {
-        let folder = |name: &&str| snapshot.text(&format!("/sys/class/hwmon/{name}/name")) == Some("rpi_volt");
-        let alarm = match snapshot.names("/sys/class/hwmon").into_iter().find(folder) {
-            Some(name) => match snapshot.text(&format!("/sys/class/hwmon/{name}/in0_lcrit_alarm")) {
+        let is_supply = |name: &&str| snapshot.text(&format!("{HWMON}/{name}/name")) == Some("rpi_volt");
+        let alarm = match snapshot.names(HWMON).into_iter().find(is_supply) {
+            Some(name) => match snapshot.text(&format!("{HWMON}/{name}/{SUPPLY_ALARM}")) {
                 Some(alarm) => Ok(alarm != "0"),
                 None => Err("the sensor rpi_volt does not answer".to_owned()),
             },
             None => Err("no sensor rpi_volt: only Raspberry Pis watch their supply".to_owned()),
         };
-        let path = "/sys/devices/platform/soc/soc:firmware/get_throttled";
-        let throttled = match snapshot.text(path) {
-            Some(word) => {
-                u32::from_str_radix(word.trim_start_matches("0x"), 16).map_err(|_| format!("it says {word:?}"))
-            }
+        let throttled = match snapshot.text(THROTTLED) {
+            Some(word) => hex(word).ok_or_else(|| format!("it says {word:?}")),
             None => Err("only kernels of Raspberry Pi OS say it".to_owned()),
         };
         Self { under_voltage: alarm, throttled }
@@ -176,7 +177,6 @@ fn disk(snapshot: &Snapshot, name: &str) -> String {
 }
 
 fn wear<'a>(text: &impl Fn(&str) -> Option<&'a str>, kind: &str) -> Result<Wear, String> {
-    let hex = |word: &str| u32::from_str_radix(word.trim_start_matches("0x"), 16).ok();
     let life = text("life_time").ok_or_else(|| match kind {
         "sd" => "SD cards do not say how worn they are".to_owned(),
         "emmc" => "this eMMC is older than version 5.0".to_owned(),
@@ -192,6 +192,11 @@ fn wear<'a>(text: &impl Fn(&str) -> Option<&'a str>, kind: &str) -> Result<Wear,
         _ => None,
     };
     Ok(Wear { used_percent, spare })
+}
+
+/// With or without `0x`.
+fn hex(word: &str) -> Option<u32> {
+    u32::from_str_radix(word.trim_start_matches("0x"), 16).ok()
 }
 
 /// The driver at the end of a link `…/driver`.

@@ -14,6 +14,7 @@ use super::driver::Inner;
 use super::health::{Clock, LISTED, Link, Place, Readings, Zone};
 use crate::base::blocking::Lane;
 use crate::base::clock::Now;
+use crate::hw;
 use crate::srt;
 use crate::sys::usage;
 
@@ -76,11 +77,11 @@ async fn look(inner: &Inner) {
 fn read(board: &Board, media: &Path) -> Readings {
     let root = &board.root;
     let mounts = text(&root.join("proc/self/mountinfo")).unwrap_or_default();
-    let throttled = text(&root.join("sys/devices/platform/soc/soc:firmware/get_throttled"));
+    let power = hw::power(root);
     let largest = number(&root.join("proc/sys/net/core/rmem_max"));
     Readings {
-        voltage_low: voltage_low(root),
-        throttled: throttled.and_then(|word| u32::from_str_radix(word.trim_start_matches("0x"), 16).ok()),
+        voltage_low: power.under_voltage.ok(),
+        throttled: power.throttled.ok(),
         zones: entries(&root.join("sys/class/thermal"), "thermal_zone").iter().filter_map(|dir| zone(dir)).collect(),
         places: [("settings", &*board.state), ("media", media)]
             .map(|(what, dir)| place(root, &mounts, what, dir))
@@ -90,13 +91,6 @@ fn read(board: &Board, media: &Path) -> Readings {
         receive_buffer: largest.map(|largest| (largest.unsigned_abs(), srt::SOCKET_BUFFER.unsigned_abs().into())),
         missing: board.missing.clone(),
     }
-}
-
-/// The Raspberry Pi's sensor; its number changes from start to start.
-fn voltage_low(root: &Path) -> Option<bool> {
-    let sensors = entries(&root.join("sys/class/hwmon"), "hwmon");
-    let sensor = sensors.iter().find(|dir| text(&dir.join("name")).is_some_and(|name| name == "rpi_volt"))?;
-    number(&sensor.join("in0_lcrit_alarm")).map(|alarm| alarm != 0)
 }
 
 /// Thousandths of degrees (`sysfs-api.rst` of the kernel's thermal documentation); what can't be is no sensor.
