@@ -30,7 +30,8 @@ pub struct Zone {
 /// How well the board is fed, as far as it can tell: Raspberry Pis do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Power {
-    /// Under-voltage since the start of the system, by hwmon `rpi_volt`.
+    /// Under-voltage in the last two seconds, by hwmon `rpi_volt`: the driver looks that often and clears the firmware's
+    /// mark each time (`drivers/hwmon/raspberrypi-hwmon.c`).
     pub under_voltage: Result<bool, String>,
     /// Bits of the firmware: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft limit of temperature; 16 to 19 the
     /// same, at some time since the start.

@@ -68,8 +68,8 @@ fn board(out: &mut String, hardware: &Hardware) {
         }
     }
     match &hardware.power.under_voltage {
-        Ok(true) => line(out, "power: under-voltage since the start: use a stronger supply and a shorter cable"),
-        Ok(false) => line(out, "power: no under-voltage since the start"),
+        Ok(true) => line(out, "power: under-voltage now: use a stronger supply and a shorter cable"),
+        Ok(false) => line(out, "power: no under-voltage now"),
         Err(reason) => line(out, &format!("power unknown: {reason}")),
     }
     if let Ok(bits) = hardware.power.throttled {

@@ -139,7 +139,7 @@ impl Verdict {
         Self { grade: 0, text }
     }
 
-    /// Whether the former sentence still says it, if its numbers aside.
+    /// Whether the former sentence still says it, its numbers aside.
     fn is_said_by(&self, former: &Self) -> bool {
         self.text == former.text || self.grade != 0 && self.grade == former.grade
     }
