@@ -16,7 +16,7 @@ use futures_util::future::Either;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -211,6 +211,7 @@ impl Exchange {
     fn send(mut self, connection: &Rc<Connection>, ctx: &Context, mut response: Response) -> http::Response<Outflow> {
         let is_multiplexed = connection.progress.is_multiplexed();
         let unread = !is_multiplexed && !self.received.complete.get();
+        let is_reading = matches!(self.entry.method, Method::GET | Method::HEAD);
         if unread {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -229,6 +230,7 @@ impl Exchange {
             connection,
             received,
             unread,
+            is_reading,
             is_owed: is_multiplexed,
             sent: 0,
         })
@@ -267,6 +269,8 @@ pub(super) struct Outflow {
     connection: Rc<Connection>,
     received: Rc<Received>,
     unread: bool,
+    /// The request asked for nothing but this.
+    is_reading: bool,
     /// HTTP/2: the next piece is there, and waits for the peer's window.
     is_owed: bool,
     sent: u64,
@@ -286,6 +290,9 @@ impl http_body::Body for Outflow {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.is_reading && self.connection.progress.has_left() {
+            return Poll::Ready(Some(Err(io::ErrorKind::BrokenPipe.into())));
+        }
         let polled = self.body.as_mut().poll_frame(cx);
         self.owe(polled.is_ready());
         if let Poll::Ready(Some(Ok(frame))) = &polled {

@@ -45,6 +45,8 @@ pub(super) struct Progress {
     active: Cell<usize>,
     /// HTTP/2: many requests at once, and frames that are no request.
     is_multiplexed: Cell<bool>,
+    /// The peer takes no more answers; what it has sent before counts.
+    left: Cell<bool>,
     /// Answers of an HTTP/2 connection whose next piece is there and waits for the peer's window.
     owed: Cell<usize>,
     /// Connections of the server.
@@ -68,6 +70,7 @@ impl Progress {
             resting: Cell::new(false),
             active: Cell::new(0),
             is_multiplexed: Cell::new(false),
+            left: Cell::new(false),
             owed: Cell::new(0),
             crowd,
         })
@@ -169,6 +172,17 @@ impl Progress {
         if polled.is_pending() && self.measure.take() {
             self.undelivered.set(undelivered());
         }
+    }
+
+    /// A write has found nobody who takes it.
+    pub(super) fn left(&self) {
+        self.left.set(true);
+        self.blocked.set(false);
+    }
+
+    /// Whether nobody takes answers any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.get()
     }
 
     /// hyper has written all it had, so an answer that was handed over is out.

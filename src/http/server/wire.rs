@@ -44,7 +44,15 @@ impl Watched {
         &self.stream
     }
 
-    fn report(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Tells how a write of `offered` bytes went. A peer that has gone takes whatever is left for it: it may have hung up
+    /// with requests on the way that it wants no answer to, as FFmpeg does after its last upload.
+    fn report(&self, polled: Poll<io::Result<usize>>, offered: usize) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Err(error)) = &polled
+            && matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+        {
+            self.progress.left();
+            return Poll::Ready(Ok(offered));
+        }
         self.progress.wrote(&polled, || sys::socket::undelivered(self.stream.as_fd()).unwrap_or(0));
         polled
     }
@@ -72,8 +80,11 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.progress.has_left() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.report(polled)
+        self.report(polled, buf.len())
     }
 
     fn poll_write_vectored(
@@ -82,9 +93,12 @@ impl AsyncWrite for Watched {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let whole: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if self.progress.has_left() {
+            return Poll::Ready(Ok(whole));
+        }
         if bufs.len() < 2 || whole > COPIED {
             let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-            return self.report(polled);
+            return self.report(polled, whole);
         }
         let mut copy = [0; COPIED];
         let mut end = 0;
