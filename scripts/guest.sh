@@ -27,8 +27,8 @@ GUEST_FIRST_BOOT=7200
 
 # need_guest: makes the guest if there is none of these packages. 1.5 GB each, kept in TARGET/guest.
 need_guest() {
-  need qemu-system-x86_64=qemu-system-x86 qemu-system-aarch64=qemu-system-arm mke2fs=e2fsprogs depmod=kmod cpio=cpio \
-    flock=util-linux ar=binutils xz=xz-utils zstd=zstd
+  need qemu-system-x86_64=qemu-system-x86 qemu-system-aarch64=qemu-system-arm mke2fs=e2fsprogs e2fsck=e2fsprogs \
+    depmod=kmod cpio=cpio flock=util-linux ar=binutils xz=xz-utils zstd=zstd
   mkdir -p "$(dirname "$guest")"
   exec {guest_held}>"$guest.held"
   flock --wait 10800 "$guest_held" || die "$guest has been in the making for three hours"
@@ -61,6 +61,8 @@ make_guest() {
   GUEST_SNAPSHOT=off GUEST_INIT=/usr/lib/rill-guest/first guest_run / "$GUEST_FIRST_BOOT" \
     '/debootstrap/debootstrap --second-stage && rm -f /var/cache/apt/archives/*.deb' >"$guest/log" 2>&1 ||
     die "the first boot: $(tail -n 20 "$guest/log")"
+  # The boot can't unmount what it runs from, and there is no journal.
+  e2fsck -fy "$guest/disk" >>"$guest/log" 2>&1 || [ $? -eq 1 ] || die "the guest's disk: $(tail -n 5 "$guest/log")"
   printf '%s\n' "$GUEST_PACKAGES" >"$guest/packages"
   say "$suite $arch: made in $((SECONDS - begin)) s"
 }

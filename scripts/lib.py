@@ -49,6 +49,13 @@ def run(main):
     sys.exit(status or 0)
 
 
+def chosen(checks):
+    """The functions that the command line names, all of them if it names none."""
+    known, names = [check.__name__ for check in checks], sys.argv[1:]
+    require(set(names) <= set(known), f"known checks are: {' '.join(known)}")
+    return [check for check in checks if not names or check.__name__ in names]
+
+
 def binary():
     """The daemon to test: $RILL, else the release build."""
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
