@@ -136,6 +136,46 @@ fn other_boards() {
     assert_eq!((disk.device.as_str(), disk.kind), ("sda", "sata"));
 }
 
+/// A recording of scripts/test-guest: Linux 6.12 with two vivid, one of them multi-planar, vim2m, vicodec and snd-aloop.
+#[test]
+fn an_emulated_board_with_virtual_devices() {
+    let guest = board("qemu-virt-arm64");
+    assert_eq!((guest.source.as_str(), guest.board.name()), (snapshot::RECORDED, "linux,dummy-virt"));
+    let cameras: Vec<[&str; 4]> =
+        guest.cameras.iter().map(|one| [&one.id, &one.device, &one.address, &one.driver].map(String::as_str)).collect();
+    let link = "/dev/v4l/by-path/platform-vivid.0-video-index0";
+    assert_eq!(cameras, [["platform-vivid.0", "/dev/video0", link, "vivid"]]);
+    let camera = &guest.cameras[0];
+    assert_eq!((camera.formats.len(), camera.controls.len(), camera.inputs.len()), (83, 73, 4));
+    let others: Vec<[&str; 3]> = guest.others.iter().map(|one| [&one.device, one.kind, &one.driver]).collect();
+    let expected = [
+        ["/dev/video1", "output", "vivid"],
+        ["/dev/video2", "metadata", "vivid"],
+        ["/dev/video3", "metadata", "vivid"],
+        ["/dev/video4", "other", "vivid"],
+        ["/dev/video5", "converter", "vim2m"],
+    ];
+    assert_eq!(others, expected);
+    assert!(guest.others[3].reason.contains("multi-planar"), "{}", guest.others[3].reason);
+    let codecs: Vec<(Role, String, String, usize)> = guest
+        .codecs
+        .iter()
+        .map(|one| (one.role, one.stateful.concat(), one.stateless.concat(), one.pictures.len()))
+        .collect();
+    let codec = |role, stateful: &str, stateless: &str| (role, stateful.to_owned(), stateless.to_owned(), 28);
+    let expected =
+        [codec(Role::Encoder, "FWHT", ""), codec(Role::Decoder, "FWHT", ""), codec(Role::Decoder, "", "SFWH")];
+    assert_eq!(codecs, expected);
+    let none = ["-h264_v4l2m2m no node encodes H264", "-h264_vaapi no render node", "<-h264_v4l2m2m no node decodes"];
+    check_coders(&guest, &none);
+    assert!(guest.coders.iter().all(|coder| matches!(coder.feed, Feed::None(_))));
+    let sound: Vec<&str> = guest.sound.iter().map(|one| one.address.as_str()).collect();
+    assert_eq!(sound, ["hw:CARD=Loopback,DEV=0", "hw:CARD=Loopback,DEV=1"]);
+    let abilities = guest.sound[0].abilities.as_ref().expect("it answers");
+    assert_eq!((abilities.min_channels, abilities.max_channels, abilities.max_rate), (1, 32, 768_000));
+    assert_eq!(guest.root.expect("a disk").kind, "virtio");
+}
+
 #[test]
 fn a_usb_camera_is_one_camera() {
     for (name, id) in [("pc_vaapi", "usb-046d:085b-D1F8B55F"), ("allwinner-h3_orangepi-pc", "usb-1c1d000.usb-1")] {

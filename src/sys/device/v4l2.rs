@@ -22,8 +22,8 @@ pub const SIZES: u32 = 64;
 /// Frame intervals of one size.
 pub const INTERVALS: u32 = 64;
 pub const CONTROLS: usize = 256;
-/// Items of one menu.
-pub const MENU_ITEMS: u32 = 64;
+/// Items of one menu; vivid has one of 111 (`DV Timings`).
+pub const MENU_ITEMS: u32 = 128;
 pub const INPUTS: u32 = 32;
 
 /// `enum v4l2_buf_type`: the queues that carry pictures.
