@@ -189,7 +189,8 @@ INIT
 }
 
 # guest_run FOLDER SECONDS COMMAND: runs the command (sh, as root) in the guest, in a copy of the folder (/: nothing is
-# copied); prints its output as it comes and returns its exit status, 125 if there is none after that time.
+# copied); prints its output as it comes and returns its exit status, 125 if there is none after that time. What the command
+# puts into kept/ comes back into the folder.
 guest_run() {
   local shared status begin=$SECONDS
   shared=$(mktemp -d)
@@ -213,6 +214,7 @@ guest_run() {
     tail -n 30 "$shared/serial" "$shared/qemu" >&2
     status=125
   fi
+  [ ! -d "$shared/kept" ] || cp -a "$shared/kept" "$1/"
   guest_end
   say "$suite $arch: $((SECONDS - begin)) s in the guest"
   return "$status"
