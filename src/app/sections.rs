@@ -33,6 +33,9 @@ fn walls(config: &Config, file: &Path, cwd: &Path) -> supervisor::Walls {
     if config.rill.ffmpeg_sandbox && secrets.iter().any(|secret| secret.starts_with(disk)) {
         ::log::warn!(target: COMPONENT, "storage.disk.dir contains settings or keys: FFmpegs can read them");
     }
+    if let Some(absence) = sys::sandbox::absence().filter(|_| config.rill.ffmpeg_sandbox) {
+        ::log::warn!(target: COMPONENT, "FFmpegs have no sandbox, they can open what the daemon can: {absence}");
+    }
     let folders = std::iter::once(disk).chain(&config.rill.ffmpeg_paths).cloned().collect();
     supervisor::Walls { is_on: config.rill.ffmpeg_sandbox, cwd: cwd.to_owned(), folders, secrets }
 }

@@ -3,6 +3,7 @@
 //!
 //! Each right that the kernel does not know yet is left out; on one without Landlock there is no sandbox.
 
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -20,6 +21,40 @@ pub struct Sandbox(OwnedFd);
 #[derive(Debug, thiserror::Error)]
 #[error("the kernel does not take the rules")]
 pub struct Error(#[from] landlock::RulesetError);
+
+/// Why there is no sandbox on this system.
+#[derive(Debug, thiserror::Error)]
+pub enum Absence {
+    #[error("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)")]
+    Unknown,
+    #[error("Landlock is switched off; put landlock into lsm= of the kernel's command line")]
+    Off,
+    #[error("a filter of system calls forbids Landlock; allow landlock_* in SystemCallFilter= of the service")]
+    Forbidden,
+    #[error("the kernel does not say whether it has Landlock")]
+    Other(#[source] io::Error),
+}
+
+impl Absence {
+    /// What the kernel means (landlock_create_ruleset(2)).
+    fn of(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOSYS) => Self::Unknown,
+            Some(libc::EOPNOTSUPP) => Self::Off,
+            Some(libc::EPERM) => Self::Forbidden,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+/// Asks the kernel whether children can have a sandbox; `None`: they can.
+pub fn absence() -> Option<Absence> {
+    const VERSION: u32 = 1;
+    // SAFETY: a question without attributes (LANDLOCK_CREATE_RULESET_VERSION, linux/landlock.h): no memory is read.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0usize, VERSION) };
+    (version < 1).then(|| Absence::of(io::Error::last_os_error()))
+}
 
 impl Sandbox {
     /// Files below `read` can be read and run, those below `write` also changed, made and removed. Paths that do not exist
@@ -58,4 +93,23 @@ pub(super) fn enter(descriptor: RawFd) -> std::io::Result<()> {
         libc::syscall(libc::SYS_landlock_restrict_self, descriptor, 0)
     };
     if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_why_there_is_none() {
+        let why = |number| Absence::of(io::Error::from_raw_os_error(number)).to_string();
+        assert!(why(libc::ENOSYS).contains("CONFIG_SECURITY_LANDLOCK"));
+        assert!(why(libc::EOPNOTSUPP).contains("lsm="));
+        assert!(why(libc::EPERM).contains("SystemCallFilter="), "as systemd 252 answered");
+    }
+
+    #[test]
+    fn the_answer_agrees_with_what_is_made() {
+        let made = Sandbox::new([Path::new("/usr")], []).expect("rules");
+        assert_eq!(absence().is_none(), made.is_some());
+    }
 }

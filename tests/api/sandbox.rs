@@ -55,6 +55,8 @@ fn ffmpegs_read_their_inputs_and_not_the_settings() {
     let setup = || Setup::default().env("CORE_DB_DIR", &state.path().display().to_string());
 
     let daemon = setup().start();
+    let shown = |daemon: &Daemon| daemon.call("GET", "/api/v3/hardware", &Value::Null, 200)["sandbox"].take();
+    assert_eq!(shown(&daemon), json!({"mode": "landlock", "reason": null}));
     let (can, said) = reads(&daemon, "clip", &raw(&clip));
     assert!(can, "{said}");
     for (id, input) in [("direct", raw(&secret)), ("list", playlist(&list))] {
@@ -65,6 +67,7 @@ fn ffmpegs_read_their_inputs_and_not_the_settings() {
 
     // These can be read where nothing is in the way.
     let daemon = setup().env("RILL_FFMPEG_SANDBOX", "false").start();
+    assert_eq!(shown(&daemon), json!({"mode": "none", "reason": "rill.ffmpeg_sandbox is off"}));
     let (can, said) = reads(&daemon, "direct-open", &raw(&secret));
     assert!(can, "{said}");
 }

@@ -9,6 +9,7 @@ use crate::http::response::json as answer;
 use crate::http::{Answer, Context, Error, Request};
 use crate::hw::snapshot::{control_value, format_value, input_value, pcm_value, values};
 use crate::hw::{Board, Camera, Codec, Coder, Direction, Feed, Hardware, Medium, Power, Role, Sound};
+use crate::sys::sandbox::absence;
 
 pub(crate) async fn get(ctx: &Context, _req: Request) -> Answer {
     answer(&shown(ctx, &*ctx.hardware.hardware().await))
@@ -38,6 +39,7 @@ fn shown(ctx: &Context, hardware: &Hardware) -> Value {
     let mut value = value(hardware);
     value["encoders"] = encoders(ctx, &skills).into();
     value["groups"] = groups(&ctx.groups);
+    value["sandbox"] = sandbox(ctx.config.active().rill.ffmpeg_sandbox);
     value
 }
 
@@ -91,6 +93,15 @@ fn groups(groups: &cgroup::Handle) -> Value {
             json!({ "mode": "process groups", "controllers": [], "missing": missing, "reason": absence.to_string() })
         }
     }
+}
+
+/// Whether files that are not theirs are closed to children.
+fn sandbox(is_wanted: bool) -> Value {
+    let reason = match is_wanted {
+        true => absence().map(|absence| absence.to_string()),
+        false => Some("rill.ffmpeg_sandbox is off".to_owned()),
+    };
+    json!({ "mode": if reason.is_none() { "landlock" } else { "none" }, "reason": reason })
 }
 
 fn board(board: &Board) -> Value {
