@@ -46,6 +46,8 @@ pub const OTHER_FILES: usize = 192;
 pub const REFUSALS: usize = 32;
 /// How long the connections have to finish at shutdown.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// How long those who have just come have to ask for something at shutdown.
+const NEWCOMERS: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n\
@@ -204,19 +206,24 @@ impl Handle {
         }
     }
 
-    /// Stops listening and lets answers under way finish within `GRACE`.
+    /// Stops listening and lets answers under way finish within `GRACE`, also those to whom it accepted a moment ago.
     pub async fn shutdown(&self) {
         self.doors().iter().for_each(|door| door.listening.close());
         self.shared.each(Progress::finish);
-        let emptied = async {
-            while self.shared.crowd.get() > 0 {
-                self.shared.ended.notified().await;
-            }
-        };
-        if tokio::time::timeout(GRACE, emptied).await.is_err() {
+        if tokio::time::timeout(NEWCOMERS, self.emptied()).await.is_err() {
+            self.shared.each(Progress::close_fresh);
+        }
+        if tokio::time::timeout(GRACE - NEWCOMERS, self.emptied()).await.is_err() {
             self.shared.each(Progress::close);
         }
         self.looker.abort();
+    }
+
+    /// Waits until the last connection has ended.
+    async fn emptied(&self) {
+        while self.shared.crowd.get() > 0 {
+            self.shared.ended.notified().await;
+        }
     }
 
     fn doors(&self) -> Vec<Door> {

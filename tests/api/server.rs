@@ -272,6 +272,23 @@ fn every_way_to_stop_is_graceful() {
     }
 }
 
+/// Under systemd the next daemon answers who comes later; who was accepted before can only be answered by this one.
+#[test]
+fn who_connected_just_before_the_stop_is_answered() {
+    let mut daemon = Setup::default().start();
+    let mut newcomer = connect(&daemon);
+    // Accepted in their order: whoever is answered now came after the newcomer.
+    ping(&mut connect(&daemon));
+    daemon.signal(Signal::SIGTERM);
+    let listens = || TcpStream::connect(daemon.address()).is_ok();
+    while listens() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ping(&mut newcomer);
+    assert!(is_closed(&mut newcomer));
+    assert!(daemon.wait().success());
+}
+
 #[test]
 fn a_start_that_fails_says_why_in_its_last_line() {
     let mut daemon = Daemon::prepare(&Setup::default()).expect("a work directory");

@@ -141,7 +141,8 @@ where
     poll_fn(|cx| {
         match progress.order(cx) {
             Some(Order::Close) => return Poll::Ready(Some(End::Closed)),
-            Some(Order::Finish) if !finishing => {
+            // Who came a moment ago is about to ask; hyper would close at once.
+            Some(Order::Finish) if !finishing && !progress.is_fresh() => {
                 finishing = true;
                 finish(Pin::new(http));
             }

@@ -106,7 +106,7 @@ impl Progress {
         }
     }
 
-    /// Asks the connection to end after the answer under way.
+    /// Asks the connection to end after the answer under way, or after the first one if it is new.
     pub(super) fn finish(&self) {
         self.give(Order::Finish);
     }
@@ -114,6 +114,18 @@ impl Progress {
     /// Ends the connection.
     pub(super) fn close(&self) {
         self.give(Order::Close);
+    }
+
+    /// Ends the connection if nothing has been asked on it.
+    pub(super) fn close_fresh(&self) {
+        if self.is_fresh() {
+            self.close();
+        }
+    }
+
+    /// Whether nothing has been asked yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.phase.get() == Phase::Fresh
     }
 
     /// The body of the current answer has gone to hyper or was dropped.
@@ -126,6 +138,9 @@ impl Progress {
     /// A request's headers are complete.
     pub(super) fn asked(&self) {
         if self.active.get() == 0 {
+            if self.is_fresh() && self.order.get() == Some(Order::Finish) {
+                self.wake();
+            }
             self.enter(Phase::Busy);
         }
         self.active.set(self.active.get() + 1);
