@@ -11,8 +11,7 @@ use crate::base::tree;
 use crate::sys::device::v4l2::{CAPTURE, CAPTURE_PLANES, Control, Format, Input, OUTPUT, OUTPUT_PLANES, Video};
 
 /// `linux/videodev2.h`.
-const CAP_CAPTURE_SINGLE: u32 = 0x1;
-const CAP_CAPTURE: u32 = CAP_CAPTURE_SINGLE | 0x1000;
+const CAP_CAPTURE: u32 = 0x1 | 0x1000;
 const CAP_OUTPUT: u32 = 0x2 | 0x2000;
 const CAP_M2M: u32 = 0x4000 | 0x8000;
 const CAP_VBI: u32 = 0x10 | 0x20 | 0x40 | 0x80;
@@ -52,8 +51,6 @@ const RAW: [&str; 22] = [
 /// What to do with a sensor that FFmpeg can't read.
 const LIBCAMERA: &str = "CSI camera that needs libcamera, which FFmpeg does not speak: let `rpicam-vid -t 0 --inline \
                          -o udp://127.0.0.1:5000` (package rpicam-apps) run beside this, and read udp://127.0.0.1:5000";
-/// Why FFmpeg can't read a node that gives pictures in another way than cameras on USB do (`libavdevice/v4l2.c`).
-const PLANES: &str = "captures with the multi-planar interface only, which FFmpeg does not speak";
 
 /// Something that FFmpeg can capture from.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,9 +215,6 @@ fn capture(video: &Video, can: u32) -> Verdict {
             true => Verdict::Idle("csi", LIBCAMERA.to_owned()),
             false => Verdict::Idle("other", "it names no picture format".to_owned()),
         };
-    }
-    if can & CAP_CAPTURE_SINGLE == 0 {
-        return Verdict::Idle("other", PLANES.to_owned());
     }
     Verdict::Camera { is_csi }
 }
