@@ -68,6 +68,8 @@ struct Shared {
     limit: usize,
     /// A connection ended.
     ended: Notify,
+    /// The first connection came.
+    came: Notify,
 }
 
 /// A way in: plain, or through TLS.
@@ -125,6 +127,7 @@ pub fn spawn(prepared: Prepared, context: Context, open_files: usize) -> Handle 
         refusals: Cell::new(0),
         limit,
         ended: Notify::new(),
+        came: Notify::new(),
     });
     let looker = Rc::new(task::spawn(look(shared.clone())));
     let plain = Door::open(prepared, shared.clone(), None);
@@ -301,6 +304,7 @@ impl Shared {
         self.next.set(id + 1);
         self.connections.borrow_mut().insert(id, progress.clone());
         self.counts(self.crowd.get() + 1);
+        self.came.notify_one();
         let place = Place { shared: self.clone(), id };
         task::spawn(async move {
             let peer = peer.ip().to_canonical();
@@ -330,6 +334,9 @@ async fn look(shared: Rc<Shared>) {
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        while shared.crowd.get() == 0 {
+            shared.came.notified().await;
+        }
         ticks.tick().await;
         let now = Instant::now();
         shared.each(|progress| progress.look(now));
