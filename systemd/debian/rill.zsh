@@ -16,10 +16,15 @@ _rill() {
   case $CURRENT:$words[2]:$words[3] in
     2:*)
       _arguments '(- *)'{-h,--help}'[print help]' '(- *)'{-V,--version}'[print the version]' \
-        '1:command:((config\:"check or show the configuration" import\:"take over processes and settings"))'
+        '1:command:((config\:"check or show the configuration" hw\:"what this board is and has" import\:"take over processes and settings"))'
       ;;
     3:config:*) _values command 'check[print every fault of the configuration]' 'show[print the configuration in force]' ;;
     4:config:show) _values option '--secrets[print secrets, too]' ;;
+    *:hw:*)
+      shift words
+      (( CURRENT-- ))
+      _arguments '(--tree)--record[print a recording of this board]' '(--record)--tree[read a recording]:file:_files'
+      ;;
     *:import:ffmpeg) shift 2 words; (( CURRENT -= 2 )); _arguments $import ;;
     *:import:*)
       shift words
